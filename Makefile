@@ -1,0 +1,90 @@
+# Every command a newcomer needs; `make` alone lists them. Paths are relative, so a space in the
+# folder's name does no harm.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON_IN_VENV := .venv/bin/python
+INSTALLED := .venv/.stamp
+# Two workers: the test suite is planned for two cores.
+PYTEST := $(PYTHON_IN_VENV) -m pytest
+CODE := protocol miner validator api scripts tests
+
+# Words for the program behind a command: make demo ARGS=--once, make test ARGS="-k merkle"
+ARGS ?=
+ONLY ?=
+
+.PHONY: help
+help: ## this list
+	@echo "CarbonBench: make COMMAND"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-10s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: $(INSTALLED) ## the network on this machine, with a simulated GPU; ARGS=--once ends by itself
+	@$(PYTHON_IN_VENV) -m scripts.devnet.demo $(ARGS)
+
+.PHONY: test
+test: $(INSTALLED) ## all tests but the soak tests; ARGS="-k NAME" picks some
+	@$(PYTEST) -m "not soak" -n 2 --dist loadfile $(ARGS)
+
+.PHONY: check
+check: format lint types imports test ## every gate: format, lint, types, imports, tests
+
+.PHONY: format
+format: $(INSTALLED) ## refuse code that is not formatted (mend: make mend)
+	@$(PYTHON_IN_VENV) -m ruff format --check $(CODE)
+
+.PHONY: lint
+lint: $(INSTALLED) ## refuse code that ruff finds fault with
+	@$(PYTHON_IN_VENV) -m ruff check $(CODE)
+
+.PHONY: mend
+mend: $(INSTALLED) ## format the code and mend what ruff can mend
+	@$(PYTHON_IN_VENV) -m ruff check --fix $(CODE)
+	@$(PYTHON_IN_VENV) -m ruff format $(CODE)
+
+.PHONY: types
+types: $(INSTALLED) ## mypy, strict, tests included
+	@$(PYTHON_IN_VENV) -m mypy
+
+.PHONY: imports
+imports: $(INSTALLED) ## who may import whom
+	@.venv/bin/lint-imports --no-logo
+
+.PHONY: soak
+soak: $(INSTALLED) ## minutes of load, kills and restarts
+	@$(PYTEST) -m soak --timeout 900 $(ARGS)
+
+.PHONY: bench
+bench: $(INSTALLED) ## benchmarks; ONLY=meter runs one of them
+	@$(PYTHON_IN_VENV) -m scripts.bench $(ONLY)
+
+.PHONY: model
+model: $(INSTALLED) ## fetch the small model of the demo and the tests
+	@$(PYTHON_IN_VENV) -m scripts.smollm2
+
+.PHONY: install
+install: $(INSTALLED) ## the virtual environment .venv, from requirements.lock
+
+.PHONY: lock
+lock: $(INSTALLED) ## write requirements.lock anew from what is installed
+	@$(PYTHON_IN_VENV) -m scripts.lock > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+.PHONY: clean
+clean: ## remove everything that make made, the environment included
+	rm -rf .venv .cache build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment that was moved or copied here still points to where it was made.
+ifneq "$(shell cat .venv/.complete 2>/dev/null)" "$(shell pwd -P)"
+$(INSTALLED): FORCE
+endif
+
+$(INSTALLED): requirements.lock pyproject.toml scripts/install.sh
+	@scripts/install.sh
+
+.PHONY: FORCE
+FORCE:
