@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from protocol.ids import BlockHash, BlockNumber, Coldkey, GenesisHash, Hotkey, Netuid, Uid
+from protocol.units import U16_MAX
+
+_FRACTION_BITS = 32
+_UPSCALE_THRESHOLD = 32_768
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +99,27 @@ class ChainCommitment:
     block: BlockNumber
 
 
+def as_stored(weights: Mapping[Uid, int]) -> dict[Uid, int]:
+    """What the chain stores for a u16 vector: scaled up so that the largest weight is 65,535.
+
+    The runtime does this to every vector (`vec_u16_max_upscale_to_u16` of pallet-subtensor, in
+    I32F32 fixed point, half away from zero), so a vector that sums to 65,535 is read back
+    with other numbers and the same proportions. Scaling twice changes nothing.
+    """
+    peak = max(weights.values(), default=0)
+    if peak == 0:
+        return dict.fromkeys(weights, 0)
+    return {uid: _upscaled(weight, peak) for uid, weight in weights.items()}
+
+
+def _upscaled(weight: int, peak: int) -> int:
+    if peak > _UPSCALE_THRESHOLD:  # the runtime divides first, lest the product overflow
+        scaled = weight * ((U16_MAX << _FRACTION_BITS) // peak)
+    else:
+        scaled = (weight * U16_MAX << _FRACTION_BITS) // peak
+    return (scaled + (1 << _FRACTION_BITS - 1)) >> _FRACTION_BITS
+
+
 class Chain(Protocol):
     """The chain, for one netuid and one hotkey.
 
@@ -132,7 +157,7 @@ class Chain(Protocol):
         ...
 
     async def weights(self, uid: Uid) -> dict[Uid, int]:
-        """The u16 vector that a UID has on chain (revealed ones only)."""
+        """The u16 vector that a UID has on chain, in the form of `as_stored` (revealed only)."""
         ...
 
     async def commit(self, data: bytes) -> None:

@@ -1,0 +1,1 @@
+"""Tools around the product: the one-machine network, benchmarks, data refresh."""

@@ -1,0 +1,1 @@
+"""The network on one machine: a chain node, simulated GPUs, and the demo that wires them."""
