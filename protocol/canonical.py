@@ -9,11 +9,17 @@ from typing import TypeAlias, TypeVar
 
 import rfc8785
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from protocol.errors import MalformedMessageError, ProtocolError, RejectionCode, VersionMismatchError
+from protocol.errors import (
+    MalformedMessageError,
+    ProtocolError,
+    RejectionCode,
+    VersionMismatchError,
+)
 from protocol.ids import Digest
 
-Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -27,12 +33,13 @@ def canonical_json(value: Json) -> bytes:
     """The RFC 8785 form of plain JSON data.
 
     Raises:
-        MalformedMessageError: If the data holds a float or an integer of 2^53 or more.
+        MalformedMessageError: If the data holds a float, an integer of 2^53 or more, or a text
+            that is no Unicode.
     """
+    _refuse_floats(value)
     try:
-        _refuse_floats(value)
-        return rfc8785.dumps(value)  # type: ignore[arg-type]  # its alias is not recursive
-    except rfc8785.CanonicalizationError as fault:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as fault:
         raise MalformedMessageError(f"no canonical form: {fault}") from fault
 
 
@@ -74,11 +81,17 @@ def parse(model: type[Model], data: bytes, *, max_bytes: int) -> Model:
 
 
 def _refusal(model: type[BaseModel], fault: ValidationError) -> ProtocolError:
-    first = fault.errors(include_url=False, include_input=False, include_context=False)[0]
+    found = fault.errors(include_url=False, include_input=False, include_context=False)
+    # Another version explains every other fault, so it is named first.
+    version = next((error for error in found if _names_version(error)), None)
+    first = version or found[0]
     where = ".".join(str(part) for part in first["loc"]) or "body"
-    if first["loc"] and first["loc"][-1] == "version":
-        return VersionMismatchError(f"{model.__name__}: {where}: {first['msg']}")
-    return MalformedMessageError(f"{model.__name__}: {where}: {first['msg']}")
+    kind = VersionMismatchError if version else MalformedMessageError
+    return kind(f"{model.__name__}: {where}: {first['msg']}")
+
+
+def _names_version(error: ErrorDetails) -> bool:
+    return error["loc"][-1:] == ("version",) and error["type"] != "extra_forbidden"
 
 
 def _refuse_floats(value: Json) -> None:
@@ -87,6 +100,6 @@ def _refuse_floats(value: Json) -> None:
     if isinstance(value, dict):
         for item in value.values():
             _refuse_floats(item)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for item in value:
             _refuse_floats(item)

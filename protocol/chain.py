@@ -150,9 +150,7 @@ class Chain(Protocol):
         """Announce where this hotkey serves; does nothing when already announced so."""
         ...
 
-    async def set_weights(
-        self, weights: Mapping[Uid, int], *, version_key: int
-    ) -> WeightsReceipt:
+    async def set_weights(self, weights: Mapping[Uid, int], *, version_key: int) -> WeightsReceipt:
         """Send one vector of u16 weights, signed by this hotkey."""
         ...
 

@@ -4,8 +4,8 @@ Two kinds that never mix. Somebody else's fault is a value: a `Rejection` with a
 `RejectionCode`, counted in metrics and written to the log. Our own fault, or the world's,
 is an exception with a hint on what the operator can do:
 
-    Error
-    |-- ProtocolError            bytes or a message that break the agreement; carries a RejectionCode
+    ``Error``
+    |-- ProtocolError            bytes or a message that break the agreement; has a RejectionCode
     |   |-- MalformedMessageError
     |   |-- SignatureError
     |   `-- VersionMismatchError

@@ -12,6 +12,7 @@ from protocol.errors import ProtocolError, RejectionCode
 from protocol.ids import Digest
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
+_HASH_BYTES = 32
 
 
 class MerkleProofError(ProtocolError):
@@ -147,6 +148,7 @@ def verify_inclusion(
     Raises:
         MerkleProofError: If it does not.
     """
+    _require_hashes(leaf, root, *proof)
     if not 0 <= index < size:
         raise MerkleProofError(f"leaf {index} is not in a tree of {size}")
     node, last, hashed = index, size - 1, leaf
@@ -179,7 +181,8 @@ def verify_consistency(
     Raises:
         MerkleProofError: If the larger tree is not an extension of the smaller one.
     """
-    if old_size > size:
+    _require_hashes(old_root, root, *proof)
+    if not 0 <= old_size <= size:
         raise MerkleProofError(f"the tree has shrunk from {old_size} to {size} leaves")
     if old_size in {0, size}:
         expected = EMPTY_ROOT if old_size == 0 else root
@@ -193,6 +196,12 @@ def verify_consistency(
         raise MerkleProofError("consistency proof is too short")
     if _folded(path, old_size - 1, size - 1) != (old_root, root):
         raise MerkleProofError("the larger tree is not an extension of the smaller one")
+
+
+def _require_hashes(*hashes: bytes) -> None:
+    """Two pieces of other lengths could join to the same 64 bytes."""
+    if any(len(hashed) != _HASH_BYTES for hashed in hashes):
+        raise MerkleProofError(f"every hash of a proof has {_HASH_BYTES} bytes")
 
 
 def _folded(path: Sequence[bytes], node: int, last: int) -> tuple[bytes, bytes]:

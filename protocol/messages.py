@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from protocol.constants import PROTOCOL_VERSION
+from protocol.constants import PROTOCOL_VERSION, REPORT_MAX_BYTES
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 BlockHashHex = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
@@ -25,10 +25,8 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]
 Integer = Annotated[int, Field(gt=-(2**53), lt=2**53)]
 Text = Annotated[str, Field(max_length=200)]
 TokenIds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(max_length=4096)]
-Version = Literal[1]
-
-if PROTOCOL_VERSION != 1:  # the literal above and the constant move together
-    raise ImportError("protocol.messages speaks version 1 only")
+# No `Literal`: pydantic takes `true` and `1.0` for the literal 1, even in strict mode.
+Version = Annotated[int, Field(ge=PROTOCOL_VERSION, le=PROTOCOL_VERSION)]
 
 
 class Status(StrEnum):
@@ -67,7 +65,7 @@ class Message(BaseModel):
 class NetworkMessage(Message):
     """A message that stands alone and is signed."""
 
-    version: Version = 1
+    version: Version = PROTOCOL_VERSION
     genesis_hash: BlockHashHex
     """Chain on which this message counts."""
     netuid: Annotated[int, Field(ge=0, lt=2**16)]
@@ -235,7 +233,7 @@ class Report(NetworkMessage):
     device_energy: tuple[DeviceEnergy, ...]
     leaves: Annotated[tuple[Leaf, ...], Field(min_length=1, max_length=2000)]
 
-    max_bytes: ClassVar[int] = 300_000
+    max_bytes: ClassVar[int] = REPORT_MAX_BYTES
 
 
 class Cell(Message):

@@ -23,7 +23,12 @@ def sample_indices(
         report_digest: Digest of the committed report.
         population: Prompts in the run.
         count: How many to draw; all of them when the run is no longer than that.
+
+    Raises:
+        ValueError: If `population` or `count` is negative.
     """
+    if population < 0 or count < 0:
+        raise ValueError(f"cannot draw {count} of {population}")
     stream = _Words(beacon.encode() + b"\n" + report_digest.encode())
     pool = list(range(population))
     for position in range(min(count, population)):

@@ -5,14 +5,15 @@ payload type and the SHA-256 of the payload's canonical bytes, so that a signatu
 of message never passes for another. `Signed[T]` is untrusted; `verify` returns the `T`.
 """
 
-from typing import Generic, Protocol, TypeVar
+from typing import Annotated, Generic, Protocol, TypeVar, cast
 
 import bittensor_core
+from pydantic import Field
 
 from protocol.canonical import canonical_bytes, digest
 from protocol.errors import RejectionCode, SignatureError
 from protocol.ids import Hotkey
-from protocol.messages import Message, NetworkMessage, Ss58
+from protocol.messages import Message, NetworkMessage, Ss58, Text
 
 T = TypeVar("T", bound=NetworkMessage)
 
@@ -34,14 +35,14 @@ class Signature(Message):
     """One signature of an envelope."""
 
     keyid: Ss58
-    sig: str
-    """`0x` and 128 hex digits."""
+    sig: Annotated[str, Field(pattern=r"^0x[0-9a-f]{128}$")]
+    """One spelling only, so that nobody but the signer can make another envelope of it."""
 
 
 class Signed(Message, Generic[T]):
     """A message with the signature that it claims to carry; untrusted until verified."""
 
-    payload_type: str
+    payload_type: Text
     payload: T
     signatures: tuple[Signature]
 
@@ -62,7 +63,9 @@ def signing_bytes(message: NetworkMessage) -> bytes:
 def sign(message: T, signer: Signer) -> Signed[T]:
     """The message under a signature of this hotkey."""
     signature = signer.sign(signing_bytes(message))
-    return Signed[type(message)](  # type: ignore[misc]  # the run-time class names the kind
+    # The run-time class names the kind, which a type checker cannot know.
+    envelope = cast("type[Signed[T]]", Signed.__class_getitem__(type(message)))
+    return envelope(
         payload_type=payload_type(message),
         payload=message,
         signatures=(Signature(keyid=signer.hotkey, sig="0x" + signature.hex()),),

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 WORKLOAD_NAME = "aies-textgen-v1"
 SMOKE_WORKLOAD_NAME = "aies-textgen-v1-smoke"
-"""A shortened workload for demo and tests. Another name, so that it can never be ranked with the full one."""
+"""A shortened workload for demo and tests; by another name, so never ranked with the full one."""
 
 
 class WorkloadForm(StrEnum):

@@ -41,9 +41,9 @@ rm -f .venv/.complete .venv/.stamp
 
 echo "install: installing the pinned packages; the first time takes some minutes"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
-.venv/bin/python -m pip install --quiet --requirement requirements.lock ||
+.venv/bin/python -m pip install -qq --requirement requirements.lock ||
     fail "could not install requirements.lock: see pip's message above, then run make again"
-.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable . ||
+.venv/bin/python -m pip install -qq --no-deps --no-build-isolation --editable . ||
     fail "could not install the project itself: see pip's message above"
 
 printf "%s" "$(pwd -P)" > .venv/.complete
