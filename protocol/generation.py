@@ -1,0 +1,228 @@
+"""The reference run of the workload, and the re-scoring that proves it.
+
+The only module that imports torch and transformers; import it inside the function that needs
+it. Miner and validator run the same code: greedy decoding, batch 1, scaled-dot-product
+attention, exactly as many new tokens as asked. The end-of-sequence token is masked throughout
+(minimum = maximum new tokens), in the run and in the margins alike.
+
+A model's own sampling defaults (temperature, repetition penalty) do not apply: the workload
+is plain greedy decoding for every model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from protocol.errors import WorkloadError
+from protocol.models import Dtype
+
+DEFAULT_CONTEXT_TOKENS = 512
+"""Context assumed for a model that states none (AI Energy Score v1)."""
+WARM_UP_SHORT_RUNS = 10
+"""Warm-up runs of two tokens after the full one (AI Energy Score v1)."""
+WARM_UP_SHORT_TOKENS = 2
+
+_DTYPES: dict[Dtype, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+TokenIds = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model in memory, ready to run the workload or to re-score another's answers."""
+
+    network: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    eos_ids: TokenIds
+    """Tokens that end an answer, masked as long as the minimum is not reached."""
+    vocabulary_size: int
+    """Number of token ids; valid ones are 0 to this less 1."""
+    context_tokens: int
+    """Positions that the model has for prompt and answer together."""
+    dtype: Dtype
+
+    def encode(self, text: str, *, new_tokens: int) -> TokenIds:
+        """Token ids of a text, cut on the right so that the answer fits the context.
+
+        Raises:
+            WorkloadError: If nothing is left to feed to the model.
+        """
+        room = self.context_tokens - new_tokens
+        if room < 1:
+            raise WorkloadError(f"a context of {self.context_tokens} has no room for a prompt")
+        ids = self.tokenizer(text, truncation=True, max_length=room)["input_ids"]
+        if not ids:
+            raise WorkloadError(f"the text {text[:40]!r} has no tokens")
+        return tuple(ids)
+
+    def generate(self, ids: Sequence[int], *, new_tokens: int) -> TokenIds:
+        """The greedy answer: exactly `new_tokens` token ids, without the prompt.
+
+        Returns when the device has finished: reading the ids synchronises.
+
+        Raises:
+            WorkloadError: If the device runs out of memory.
+        """
+        inputs = torch.tensor([ids], device=self.network.device)
+        try:
+            with torch.inference_mode():
+                output = self.network.generate(  # type: ignore[operator]
+                    input_ids=inputs,
+                    attention_mask=torch.ones_like(inputs),
+                    max_new_tokens=new_tokens,
+                    min_new_tokens=new_tokens,
+                )
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(len(ids)) from error
+        return tuple(output[0, len(ids) :].tolist())
+
+    def warm_up(self, ids: Sequence[int], *, new_tokens: int) -> None:
+        """One full answer and ten of two tokens, so that the measured pass starts warm."""
+        self.generate(ids, new_tokens=new_tokens)
+        for _ in range(WARM_UP_SHORT_RUNS):
+            self.generate(ids, new_tokens=WARM_UP_SHORT_TOKENS)
+
+    def score_margins(
+        self, samples: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> list[list[float]]:
+        """How far each answered token is from this model's own choice, in logits.
+
+        One prefill per sample over prompt and answer. The margin of a token is the largest
+        logit less the token's own, given everything before it: 0 where this model agrees.
+
+        Args:
+            samples: Prompt ids and answer ids, both in the vocabulary (`vocabulary_size`).
+
+        Returns:
+            One list per sample, one margin per answer token; infinite for a masked token.
+
+        Raises:
+            ValueError: If a token is outside the vocabulary or a sample is empty.
+            WorkloadError: If the logits are not numbers, or the device runs out of memory.
+        """
+        return [self._margins(prompt, answer) for prompt, answer in samples]
+
+    def _margins(self, prompt: Sequence[int], answer: Sequence[int]) -> list[float]:
+        if not prompt or not answer:
+            raise ValueError("a sample needs a prompt and an answer")
+        if not all(0 <= token < self.vocabulary_size for token in (*prompt, *answer)):
+            raise ValueError("a token id is outside the vocabulary")
+        device = self.network.device
+        inputs = torch.tensor([[*prompt, *answer[:-1]]], device=device)
+        try:
+            with torch.inference_mode():
+                output = self.network(input_ids=inputs, use_cache=False, logits_to_keep=len(answer))
+                return self._differences(output.logits[0], torch.tensor(answer, device=device))
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(inputs.shape[1]) from error
+
+    def _differences(self, scores: torch.Tensor, answer: torch.Tensor) -> list[float]:
+        logits = scores.float()
+        if not bool(torch.isfinite(logits).all()):
+            raise WorkloadError(
+                "the model gives logits that are not numbers",
+                hint="The weights or the device are broken: verify the model files.",
+            )
+        logits[:, list(self.eos_ids)] = -torch.inf
+        best = logits.max(dim=1).values
+        chosen = logits.gather(1, answer[:, None])[:, 0]
+        return [float(margin) for margin in best - chosen]
+
+
+def load_model(
+    folder: Path, *, dtype: Dtype, device: str = "cpu", threads: int | None = None
+) -> LoadedModel:
+    """A model and its tokenizer from a local folder.
+
+    Args:
+        folder: Folder with safetensors weights, configuration and tokenizer.
+        dtype: Number format of weights and arithmetic.
+        device: Torch device, such as `cpu` or `cuda:0`; `auto` spreads layers over all GPUs.
+        threads: CPU threads for this process; None leaves torch's setting.
+
+    Raises:
+        WorkloadError: If the folder holds no complete model, or memory is too small.
+    """
+    _configure_torch(threads)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        network = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=_DTYPES[dtype],
+            attn_implementation="sdpa",
+            device_map="auto" if device == "auto" else None,
+            local_files_only=True,
+            use_safetensors=True,
+        )
+        if device != "auto":
+            network = network.to(device)  # type: ignore[arg-type]  # its wrapper hides the type
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(0) from error
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise WorkloadError(
+            f"no usable model in {folder}: {str(error).splitlines()[0]}",
+            hint="Fetch the model again, then verify it.",
+        ) from error
+    return _prepared(network, tokenizer, dtype)
+
+
+def _configure_torch(threads: int | None) -> None:
+    """Settings that hold for the whole process: repeatable kernels, full float32."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = False
+    torch.set_float32_matmul_precision("highest")
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _prepared(
+    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype: Dtype
+) -> LoadedModel:
+    tokenizer.truncation_side = "right"
+    eos_ids = _eos_ids(network.generation_config)
+    network.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        do_sample=False,
+        num_beams=1,
+        use_cache=True,
+        eos_token_id=list(eos_ids) or None,
+        pad_token_id=eos_ids[0] if eos_ids else 0,
+    )
+    config = network.config.get_text_config()
+    return LoadedModel(
+        network=network,
+        tokenizer=tokenizer,
+        eos_ids=eos_ids,
+        vocabulary_size=int(config.vocab_size),
+        context_tokens=getattr(config, "max_position_embeddings", None) or DEFAULT_CONTEXT_TOKENS,
+        dtype=dtype,
+    )
+
+
+def _eos_ids(config: GenerationConfig | None) -> TokenIds:
+    ids = config.eos_token_id if config is not None else None
+    if ids is None:
+        return ()
+    return (ids,) if isinstance(ids, int) else tuple(ids)
+
+
+def _out_of_memory(tokens: int) -> WorkloadError:
+    what = f"a prompt of {tokens} tokens" if tokens else "the model"
+    return WorkloadError(
+        f"the device has too little memory for {what}",
+        hint="End other processes on the device, or choose a smaller model or another dtype.",
+    )
