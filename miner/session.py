@@ -1,0 +1,396 @@
+"""The miner's story: follow the chain, measure each round's run, commit to it, serve it.
+
+Read top to bottom: the ports that the story needs; `measure`, the run of one assignment; and
+`Session`, which meets the rounds one by one. It waits only through its `pause` port, so that a
+test plays hours in milliseconds. A round ends in one of three ways, and all are kept: committed,
+refused (no number that we would sign) or declined (no time for an honest run).
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Protocol, TypeVar
+
+import structlog
+
+from miner.admission import refusal_of
+from miner.outcome import Declined, Outcome, State, outcome_of, state_after
+from miner.reporting import (
+    Assignment,
+    Energy,
+    Identity,
+    Machine,
+    PromptRun,
+    Task,
+    build_commitment,
+    build_leaves,
+    build_profile,
+    build_report,
+)
+from protocol.canonical import message_digest
+from protocol.chain import Axon, Block, Chain, Metagraph
+from protocol.errors import (
+    ChainError,
+    ConfigurationError,
+    Error,
+    Rejection,
+    RejectionCode,
+    StoreError,
+)
+from protocol.ids import Hotkey, RoundNumber, Uid
+from protocol.messages import Commitment, Leaf, ModelRef, Profile, Report
+from protocol.networks import Network
+from protocol.rounds import assign
+from protocol.signing import Signed, Signer, sign
+from protocol.units import Seconds, microseconds, seconds, seconds_from_us
+
+T = TypeVar("T")
+M_co = TypeVar("M_co", covariant=True)
+Stamp = Callable[[], tuple[int, int]]
+"""(microseconds, energy counter in mJ), both since the window opened."""
+Watch = Callable[[int], None]
+"""Called after each prompt with the number done; raises `StoppedError` to end the run."""
+Pause = Callable[[float], Awaitable[None]]
+"""Waits that many seconds."""
+Monotonic = Callable[[], int]
+"""Nanoseconds of a clock that never steps."""
+
+_log = structlog.get_logger("miner")
+
+_POLL_MIN_SECONDS = 0.2
+_POLL_MAX_SECONDS = 2.0
+_METAGRAPH_BLOCKS = 10
+"""Blocks after which the metagraph is read again."""
+_STALE_METAGRAPHS = 6
+"""Missed metagraph readings after which nobody is admitted any more."""
+_STALE_MIN_SECONDS = 60.0
+_RETRY_MAX_SECONDS = 30.0
+_TIME_MARGIN = 1.25
+"""A run is begun if this many times the longest recent one's duration is left."""
+_RECENT_ROUNDS = 3
+"""Rounds that say how long a run takes; older ones are forgotten, so a slow day passes."""
+
+
+class StoppedError(Error):
+    """The run was ended from outside; its window is void."""
+
+
+class Engine(Protocol):
+    """Runs prompts through a model."""
+
+    @property
+    def models(self) -> tuple[ModelRef, ...]:
+        """The models that can be run."""
+        ...
+
+    def prepare(self, task: Task) -> None:
+        """Load the model if it is not the loaded one, and warm it up."""
+        ...
+
+    def run(self, task: Task, stamp: Stamp, watch: Watch) -> tuple[PromptRun, ...]:
+        """The workload, prompt by prompt, under the task's nonce chain."""
+        ...
+
+    def synchronise(self) -> None:
+        """Wait until the device has finished everything that was asked of it."""
+        ...
+
+
+class Meter(Protocol[M_co]):
+    """Counts a device's energy around a piece of work."""
+
+    def measure(
+        self, work: Callable[[Stamp], T], synchronise: Callable[[], None]
+    ) -> tuple[T, M_co]:
+        """The work's result and what was measured over its window, idle edges observed.
+
+        Raises:
+            MeasurementError: If there is no number that we would sign.
+        """
+        ...
+
+
+class Archive(Protocol):
+    """Keeps reports and commitments over restarts; never two commitments for a round."""
+
+    def report(self, number: RoundNumber) -> Signed[Report] | None:
+        """The report of a round, or None."""
+        ...
+
+    def commitment(self, number: RoundNumber) -> Signed[Commitment] | None:
+        """The commitment of a round, or None."""
+        ...
+
+    def keep_report(self, report: Signed[Report]) -> None:
+        """Keep the report of a round, before its commitment; a later one takes its place."""
+        ...
+
+    def keep_commitment(self, commitment: Signed[Commitment]) -> None:
+        """Keep the commitment of a round: from now on it is served.
+
+        Raises:
+            StoreError: If there is one for the round already.
+        """
+        ...
+
+    def keep_outcome(self, outcome: Outcome) -> None:
+        """Keep how a round ended."""
+        ...
+
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """How the last rounds ended, newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything outside that the story needs."""
+
+    chain: Chain
+    signer: Signer
+    engine: Engine
+    meter: Meter[Energy]
+    archive: Archive
+    pause: Pause
+    monotonic: Monotonic
+
+
+def measure(
+    task: Task, engine: Engine, meter: Meter[M_co], watch: Watch
+) -> tuple[tuple[Leaf, ...], M_co]:
+    """One measured run: load and warm up, then idle, the workload, idle.
+
+    Blocks for the whole run: call it in a thread.
+
+    Raises:
+        WorkloadError: If the model or its prompts cannot be run.
+        MeasurementError: If there is no number that we would sign.
+        StoppedError: If `watch` ended it.
+    """
+    engine.prepare(task)
+    runs, measured = meter.measure(lambda stamp: engine.run(task, stamp, watch), engine.synchronise)
+    return build_leaves(runs), measured
+
+
+class Session:
+    """One miner on one network, from its start to its end.
+
+    Args:
+        identity: Who signs, and for which network.
+        network: The profile of the network.
+        machine: What the reports say about this machine.
+        axon: Where this miner serves; announced again whenever the chain says otherwise.
+        ports: Everything outside.
+
+    Raises:
+        ConfigurationError: If a device is simulated and the network takes only real ones.
+    """
+
+    def __init__(
+        self, *, identity: Identity, network: Network, machine: Machine, axon: Axon, ports: Ports
+    ) -> None:
+        if machine.simulated and not network.accepts_simulated:
+            raise ConfigurationError(
+                f"a simulated GPU is refused on the network {network.name!r}",
+                hint="Only devnet takes figures of simulated devices.",
+            )
+        self.identity = identity
+        self.network = network
+        self.state = State.IDLE
+        self.head: Block | None = None
+        self.archive = ports.archive
+        self.profile: Signed[Profile] = sign(
+            build_profile(identity, machine, ports.engine.models), ports.signer
+        )
+        self._profile_digest = message_digest(self.profile.payload)
+        self._machine, self._axon, self._ports = machine, axon, ports
+        self._metagraph: Metagraph | None = None
+        self._metagraph_at_ns = 0
+        self._met: RoundNumber | None = None
+        self._stopping = threading.Event()
+
+    @property
+    def uid(self) -> Uid | None:
+        """This hotkey's UID as last seen; None when it is not registered."""
+        neuron = self._metagraph.by_hotkey(self.identity.hotkey) if self._metagraph else None
+        return neuron.uid if neuron else None
+
+    def refusal_of(self, caller: Hotkey, *, stake_floor_tao: float) -> Rejection | None:
+        """Why a caller may not read profile, commitments and reports; None when it may."""
+        fresh = None if self._metagraph_is_stale() else self._metagraph
+        return refusal_of(caller, fresh, stake_floor_tao=stake_floor_tao)
+
+    def may_reveal(self, number: RoundNumber) -> bool:
+        """Whether the commitment deadline of a round has passed, so that its report may go out."""
+        deadline = self.network.schedule.commit_deadline(number)
+        return self.head is not None and self.head.number > deadline
+
+    async def begin(self) -> None:
+        """Look at the chain once, and announce where this miner serves.
+
+        Raises:
+            ChainError: If the chain is away or refuses.
+            ConfigurationError: If the hotkey is not registered.
+        """
+        self.head = await self._ports.chain.head()
+        await self._read_metagraph()
+        if self.uid is None:
+            raise ConfigurationError(
+                f"hotkey {self.identity.hotkey} holds no UID on subnet {self.identity.netuid}",
+                hint="Register it with btcli (once; it costs a fee), then start again.",
+            )
+
+    async def follow(self) -> None:
+        """Meet every round from now on, until `stop`. A chain that is away is waited for."""
+        async with asyncio.TaskGroup() as tasks:
+            failures = 0
+            while not self._stopping.is_set():
+                try:
+                    due = await self._look()
+                except ChainError as error:
+                    failures += 1
+                    _log.warning("chain_away", error=str(error), failures=failures)
+                    await self._ports.pause(min(2.0**failures, _RETRY_MAX_SECONDS))
+                    continue
+                failures = 0
+                if due is not None:
+                    self._met, self.state = due, State.MEASURING
+                    tasks.create_task(self._meet(due))
+                await self._ports.pause(self._poll_seconds)
+
+    def stop(self) -> None:
+        """End `follow` and a run that is going on; its window is void."""
+        self._stopping.set()
+
+    async def _look(self) -> RoundNumber | None:
+        """Read the head, and the metagraph when it is old; the round to meet, if one is due."""
+        self.head = await self._ports.chain.head()
+        seen = self._metagraph.block if self._metagraph else None
+        if seen is None or not 0 <= self.head.number - seen < _METAGRAPH_BLOCKS:
+            await self._read_metagraph()
+        number = self.network.schedule.round_at(self.head.number)
+        if self.state is State.MEASURING or number == self._met:
+            return None
+        return number
+
+    async def _meet(self, number: RoundNumber) -> None:
+        """One round, from assignment to commitment; it ends in an outcome or is met again."""
+        begun_ns = self._ports.monotonic()
+        end: Commitment | Declined | Error
+        try:
+            end = await self._play(number)
+        except ChainError as error:
+            _log.warning("round_interrupted", round=number, error=str(error))
+            self._met = None
+            self.state = State.IDLE
+            return
+        except StoppedError:
+            _log.info("round_stopped", round=number)
+            self.state = State.IDLE
+            return
+        except Error as error:
+            end = error
+        outcome = outcome_of(number, end, microseconds(self._ports.monotonic() - begun_ns))
+        self.state = state_after(outcome.ending)
+        _log.info("round_ended", **asdict(outcome))
+        try:
+            self.archive.keep_outcome(outcome)
+        except StoreError as error:  # a full disk must not end the service
+            _log.error("outcome_not_kept", round=number, error=str(error))
+
+    async def _play(self, number: RoundNumber) -> Commitment | Declined:
+        kept = self.archive.commitment(number)
+        if kept is not None:
+            return kept.payload
+        if self.archive.report(number) is None:
+            declined = await self._reason_to_decline(number)
+            if declined is not None:
+                return declined
+            await self._run(await self._assignment(number))
+        return await self._commit(number)
+
+    async def _reason_to_decline(self, number: RoundNumber) -> Declined | None:
+        await self._read_metagraph()
+        if self.uid is None:
+            detail = f"hotkey {self.identity.hotkey} holds no UID"
+            return Declined(code=RejectionCode.NOT_REGISTERED, detail=detail)
+        left_seconds = self._seconds_left(number)
+        needed_seconds = self._longest_recent_seconds() * _TIME_MARGIN
+        if left_seconds > needed_seconds:
+            return None
+        return Declined(
+            code="no_time",
+            detail=f"{left_seconds:.0f} s to the deadline, a run takes {needed_seconds:.0f} s",
+        )
+
+    async def _assignment(self, number: RoundNumber) -> Assignment:
+        block_hash = await self._ports.chain.block_hash(self.network.schedule.start(number))
+        models = {(model.id, model.revision): model for model in self._ports.engine.models}
+        chosen = assign(block_hash=block_hash, hotkey=self.identity.hotkey, models=tuple(models))
+        return Assignment(
+            identity=self.identity,
+            round=number,
+            block_hash=block_hash,
+            model=models[chosen],
+            workload=self.network.workload,
+        )
+
+    async def _run(self, assignment: Assignment) -> None:
+        """Measure, and keep the signed report."""
+        _log.info("round_started", round=assignment.round, model=assignment.model.id)
+        ports = self._ports
+        leaves, energy = await asyncio.to_thread(
+            measure, assignment.task, ports.engine, ports.meter, self._watch
+        )
+        report = build_report(assignment, leaves, energy, self._machine)
+        self.archive.keep_report(sign(report, ports.signer))
+
+    async def _commit(self, number: RoundNumber) -> Commitment | Declined:
+        """Commit to the kept report, unless it comes too late or its block is gone."""
+        kept = self.archive.report(number)
+        if kept is None:
+            raise StoreError(f"the report of round {number} is gone")
+        self.head = await self._ports.chain.head()
+        if self.may_reveal(number):
+            detail = f"ready at block {self.head.number}, after the deadline"
+            return Declined(code=RejectionCode.COMMITMENT_LATE, detail=detail)
+        start = self.network.schedule.start(number)
+        if await self._ports.chain.block_hash(start) != kept.payload.block_hash:
+            detail = f"the chain has another block {start} now"
+            return Declined(code=RejectionCode.WRONG_ROUND, detail=detail)
+        commitment = build_commitment(kept.payload, profile_digest=self._profile_digest)
+        self.archive.keep_commitment(sign(commitment, self._ports.signer))
+        return commitment
+
+    async def _read_metagraph(self) -> None:
+        """Read who is registered and permitted; announce ourselves where that is amiss."""
+        self._metagraph = await self._ports.chain.metagraph()
+        self._metagraph_at_ns = self._ports.monotonic()
+        neuron = self._metagraph.by_hotkey(self.identity.hotkey)
+        if neuron is not None and neuron.axon != self._axon:
+            await self._ports.chain.serve_axon(self._axon)
+            _log.info("axon_announced", ip=self._axon.ip, port=self._axon.port)
+
+    def _metagraph_is_stale(self) -> bool:
+        limit = self.network.block_seconds * _METAGRAPH_BLOCKS * _STALE_METAGRAPHS
+        age_seconds = seconds(self._ports.monotonic() - self._metagraph_at_ns)
+        return age_seconds > max(_STALE_MIN_SECONDS, limit)
+
+    def _seconds_left(self, number: RoundNumber) -> float:
+        if self.head is None:
+            return 0.0
+        blocks = self.network.schedule.commit_deadline(number) - self.head.number
+        return blocks * self.network.block_seconds
+
+    def _longest_recent_seconds(self) -> Seconds:
+        recent = self.archive.outcomes()[:_RECENT_ROUNDS]
+        return seconds_from_us(max((outcome.elapsed_us for outcome in recent), default=0))
+
+    @property
+    def _poll_seconds(self) -> float:
+        return min(max(self.network.block_seconds / 2, _POLL_MIN_SECONDS), _POLL_MAX_SECONDS)
+
+    def _watch(self, _done: int) -> None:
+        if self._stopping.is_set():
+            raise StoppedError("the run was stopped")
