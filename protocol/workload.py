@@ -30,6 +30,8 @@ class PromptSet(StrEnum):
     """The public AI Energy Score texts, checked against their digest, never vendored."""
     STANDIN = "standin-v1"
     """Our own generated texts; never rankable with the real set."""
+    STANDIN_SHORT = "standin-v1-short"
+    """The generator's short texts (20 to 60 tokens), for demo and tests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,6 @@ FULL_PLAIN = Workload(
 SMOKE_TAGGED = Workload(
     name=SMOKE_WORKLOAD_NAME,
     form=WorkloadForm.TAGGED,
-    prompts=PromptSet.STANDIN,
-    prompt_count=16,
+    prompts=PromptSet.STANDIN_SHORT,
+    prompt_count=10,
 )
