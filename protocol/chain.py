@@ -8,11 +8,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from protocol.errors import ChainError
 from protocol.ids import BlockHash, BlockNumber, Coldkey, GenesisHash, Hotkey, Netuid, Uid
 from protocol.units import U16_MAX
 
 _FRACTION_BITS = 32
 _UPSCALE_THRESHOLD = 32_768
+
+
+class CallRefusedError(ChainError):
+    """A call that reached the chain, or its pool, and was refused there.
+
+    Args:
+        message: What was refused and why, in one sentence.
+        reason: The runtime's name of the error, such as `SettingWeightsTooFast`; the pool's or
+            the SDK's own word where the runtime was not asked.
+        hint: What the operator can do about it.
+    """
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

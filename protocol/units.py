@@ -33,6 +33,9 @@ PPM_ONE = 1_000_000
 U16_MAX = 65_535
 """Largest weight on chain; a full vector sums to it."""
 
+RAO_PER_TAO = 1_000_000_000
+"""The chain's smallest unit in its token, TAO (and in a subnet's alpha)."""
+
 _MJ_PER_J = 1_000
 _MW_PER_W = 1_000
 _J_PER_WH = 3_600
@@ -157,6 +160,16 @@ def ratio(share_ppm: int) -> float:
 def parts_per_million(share: float) -> PartsPerMillion:
     """A ratio in whole parts per million, rounded to nearest, half to even."""
     return PartsPerMillion(round(share * PPM_ONE))
+
+
+def tao_from_rao(amount_rao: int) -> float:
+    """An amount in TAO (or alpha) from RAO."""
+    return amount_rao / RAO_PER_TAO
+
+
+def rao_from_tao(amount_tao: float) -> int:
+    """An amount in whole RAO from TAO (or alpha), rounded to nearest."""
+    return round(amount_tao * RAO_PER_TAO)
 
 
 def mebibytes(size_bytes: int) -> float:

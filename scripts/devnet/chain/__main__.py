@@ -8,14 +8,16 @@ import os
 import secrets
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from bittensor_core import Keypair
 
+from protocol.units import rao_from_tao
 from scripts.devnet.chain.node import Node
 from scripts.devnet.chain.registration import register
 from scripts.devnet.chain.server import HOST, serving
-from scripts.devnet.chain.subnet import HYPERPARAMETERS, RAO_PER_TAO, SUBTENSOR, set_balance
+from scripts.devnet.chain.subnet import HYPERPARAMETERS, SUBTENSOR, set_balance
 
 OWNER_COLDKEY = "//Owner"
 OWNER_HOTKEY = "//Owner//hotkey"
@@ -33,9 +35,9 @@ def address(key: str) -> str:
 def build_node(options: argparse.Namespace) -> Node:
     """The chain as the command line describes it, at block 1."""
     node = Node(seed=bytes.fromhex(options.seed) if options.seed else secrets.token_bytes(32))
-    node.ledger.put(SUBTENSOR, "StakeThreshold", value=STAKE_THRESHOLD_TAO * RAO_PER_TAO)
+    node.ledger.put(SUBTENSOR, "StakeThreshold", value=rao_from_tao(STAKE_THRESHOLD_TAO))
     for key in _DEV_KEYS:
-        set_balance(node.ledger, address(key), _DEV_BALANCE_TAO * RAO_PER_TAO)
+        set_balance(node.ledger, address(key), rao_from_tao(_DEV_BALANCE_TAO))
     subnet = node.create_subnet(
         options.netuid,
         owner_hotkey=address(options.owner_hotkey),
@@ -45,7 +47,7 @@ def build_node(options: argparse.Namespace) -> Node:
         subnet.put(name, value=value)
     for hotkey, coldkey, stake_tao, permit in options.neuron:
         uid = register(subnet, address(hotkey), address(coldkey))
-        subnet.set_stake(address(hotkey), stake_tao * RAO_PER_TAO)
+        subnet.set_stake(address(hotkey), rao_from_tao(stake_tao))
         subnet.set_cell("ValidatorPermit", uid, permit)
     node.seal()
     node.block_seconds = options.block_seconds
@@ -66,7 +68,7 @@ async def run(options: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def _announced(path: Path | None, ready: dict[str, object]):  # type: ignore[no-untyped-def]
+def _announced(path: Path | None, ready: dict[str, object]) -> Iterator[None]:
     """Keep a file that says where the node is; written whole or not at all."""
     if path is None:
         yield

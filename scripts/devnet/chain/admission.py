@@ -94,9 +94,7 @@ def admit(
         raise invalid("Transaction has a bad signature")
     check_nonce(ledger, signer, nonce)
     digest = "0x" + blake2b(raw, digest_size=32).hexdigest()
-    return Extrinsic(
-        encoded=encoded, hash=digest, signer=signer, nonce=nonce, call=decoded["call"]
-    )
+    return Extrinsic(encoded=encoded, hash=digest, signer=signer, nonce=nonce, call=decoded["call"])
 
 
 def check_nonce(ledger: Ledger, signer: str, nonce: int) -> None:

@@ -11,10 +11,12 @@ from ipaddress import ip_address
 from typing import Any
 
 from protocol.chain import as_stored
+from protocol.ids import Uid
+from protocol.units import U16_MAX
 from scripts.devnet.chain.ledger import Ledger
-from scripts.devnet.chain.refusal import Refusal
+from scripts.devnet.chain.refusal import RefusalError
 from scripts.devnet.chain.registration import burned_register, register_limit
-from scripts.devnet.chain.subnet import SUBTENSOR, U16_MAX, Subnet, stake_threshold_rao
+from scripts.devnet.chain.subnet import SUBTENSOR, Subnet, stake_threshold_rao
 
 Event = dict[str, Any]
 Call = Callable[[Ledger, str, Mapping[str, Any]], list[Event]]
@@ -23,6 +25,7 @@ _MAX_UNREVEALED = 10
 _COMMIT_REVEAL_VERSION = 4
 _MIN_COMMITMENT_COST = 100
 """Bytes that even a short commitment takes of its window (pallet-commitments)."""
+_ADDRESS_BYTES = {4: 4, 6: 16}
 _GLOBAL_MAX_SUBNET_COUNT = 4096
 """Storage index of a mechanism is `mecid * 4096 + netuid`; only mechanism 0 exists here."""
 
@@ -30,13 +33,13 @@ _GLOBAL_MAX_SUBNET_COUNT = 4096
 def set_weights(ledger: Ledger, who: str, args: Mapping[str, Any]) -> list[Event]:
     """`SubtensorModule.set_weights` and `set_mechanism_weights` (plain weights)."""
     subnet = Subnet(ledger, int(args["netuid"]))
-    targets = [int(uid) for uid in args["dests"]]
+    targets = [Uid(int(uid)) for uid in args["dests"]]
     values = [int(value) for value in args["weights"]]
     _check_mechanism(args)
     if subnet.get("CommitRevealWeightsEnabled"):
-        raise Refusal("CommitRevealEnabled")
+        raise RefusalError("CommitRevealEnabled")
     if len(targets) != len(values):
-        raise Refusal("WeightVecNotEqualSize")
+        raise RefusalError("WeightVecNotEqualSize")
     uid = _check_setter(subnet, who, len(targets))
     _check_version(subnet, int(args["version_key"]))
     _check_rate(subnet, uid, "SettingWeightsTooFast")
@@ -56,15 +59,15 @@ def commit_timelocked_weights(ledger: Ledger, who: str, args: Mapping[str, Any])
     subnet = Subnet(ledger, int(args["netuid"]))
     _check_mechanism(args)
     if not subnet.get("CommitRevealWeightsEnabled"):
-        raise Refusal("CommitRevealDisabled")
+        raise RefusalError("CommitRevealDisabled")
     if int(args["commit_reveal_version"]) != _COMMIT_REVEAL_VERSION:
-        raise Refusal("IncorrectCommitRevealVersion")
+        raise RefusalError("IncorrectCommitRevealVersion")
     uid = _check_setter(subnet, who, 0)
     _check_rate(subnet, uid, "CommittingWeightsTooFast")
     epoch = int(subnet.get("SubnetEpochIndex"))
     commits = list(subnet.get("TimelockedWeightCommits", epoch))
     if sum(1 for commit in commits if commit[0] == who) >= _MAX_UNREVEALED:
-        raise Refusal("TooManyUnrevealedCommits")
+        raise RefusalError("TooManyUnrevealedCommits")
     commit, reveal_round = args["commit"], int(args["reveal_round"])
     commits.append((who, ledger.block, commit, reveal_round))
     subnet.put("TimelockedWeightCommits", epoch, value=commits)
@@ -78,12 +81,12 @@ def serve_axon(ledger: Ledger, who: str, args: Mapping[str, Any]) -> list[Event]
     """`SubtensorModule.serve_axon`. Unlike a real chain it takes loopback addresses."""
     subnet = Subnet(ledger, int(args["netuid"]))
     if subnet.uid(who) is None:
-        raise Refusal("HotKeyNotRegisteredInNetwork")
+        raise RefusalError("HotKeyNotRegisteredInNetwork")
     _check_address(args)
     previous = subnet.get("Axons", who)
     waited = ledger.block - int(previous["block"]) if previous else U16_MAX
     if waited < int(subnet.get("ServingRateLimit")):
-        raise Refusal("ServingRateLimitExceeded")
+        raise RefusalError("ServingRateLimitExceeded")
     fields = ("version", "ip", "port", "ip_type", "protocol", "placeholder1", "placeholder2")
     axon = {name: args[name] for name in fields}
     subnet.put("Axons", who, value={"block": ledger.block, **axon})
@@ -94,16 +97,16 @@ def set_commitment(ledger: Ledger, who: str, args: Mapping[str, Any]) -> list[Ev
     """`Commitments.set_commitment`, within the hotkey's space for this epoch."""
     subnet = Subnet(ledger, int(args["netuid"]))
     if subnet.uid(who) is None:
-        raise Refusal("AccountNotAllowedCommit", pallet="Commitments")
+        raise RefusalError("AccountNotAllowedCommit", pallet="Commitments")
     info = {"fields": list(args["info"]["fields"])}
     if len(info["fields"]) > int(ledger.runtime.core.constant("Commitments", "MaxFields")):
-        raise Refusal("TooManyFieldsInCommitmentInfo", pallet="Commitments")
+        raise RefusalError("TooManyFieldsInCommitmentInfo", pallet="Commitments")
     epoch = int(subnet.get("SubnetEpochIndex"))
     used = ledger.get("Commitments", "UsedSpaceOf", subnet.netuid, who)
     spent = int(used["used_space"]) if used and int(used["last_epoch"]) == epoch else 0
     spent += max(_MIN_COMMITMENT_COST, sum(_field_length(item) for item in info["fields"]))
     if spent > int(ledger.get("Commitments", "MaxSpace")):
-        raise Refusal("SpaceLimitExceeded", pallet="Commitments")
+        raise RefusalError("SpaceLimitExceeded", pallet="Commitments")
     space = {"last_epoch": epoch, "used_space": spent}
     ledger.put("Commitments", "UsedSpaceOf", subnet.netuid, who, value=space)
     record = {"deposit": 0, "block": ledger.block, "info": info}
@@ -128,73 +131,74 @@ def dispatch(ledger: Ledger, who: str, call: Mapping[str, Any]) -> list[Event]:
     """Carry out a decoded call for a signer; its events.
 
     Raises:
-        Refusal: If the runtime would refuse it.
+        RefusalError: If the runtime would refuse it.
     """
     handler = CALLS.get((call["call_module"], call["call_function"]))
     if handler is None:
-        raise Refusal("CallFiltered", pallet="System")
+        raise RefusalError("CallFiltered", pallet="System")
     return handler(ledger, who, {arg["name"]: arg["value"] for arg in call["call_args"]})
 
 
 def _check_mechanism(args: Mapping[str, Any]) -> None:
     if int(args.get("mecid", 0)) != 0 or int(args["netuid"]) >= _GLOBAL_MAX_SUBNET_COUNT:
-        raise Refusal("MechanismDoesNotExist")
+        raise RefusalError("MechanismDoesNotExist")
 
 
 def _check_setter(subnet: Subnet, who: str, length: int) -> int:
     """The UID of a hotkey that may set weights at all."""
     if not subnet.exists:
-        raise Refusal("MechanismDoesNotExist")
+        raise RefusalError("MechanismDoesNotExist")
     if length > subnet.size:
-        raise Refusal("UidsLengthExceedUidsInSubNet")
+        raise RefusalError("UidsLengthExceedUidsInSubNet")
     uid = subnet.uid(who)
     if uid is None:
-        raise Refusal("HotKeyNotRegisteredInSubNet")
+        raise RefusalError("HotKeyNotRegisteredInSubNet")
     if subnet.stake_rao(who) < stake_threshold_rao(subnet.ledger) and uid != subnet.owner_uid():
-        raise Refusal("NotEnoughStakeToSetWeights")
+        raise RefusalError("NotEnoughStakeToSetWeights")
     return uid
 
 
 def _check_version(subnet: Subnet, version_key: int) -> None:
     required = int(subnet.get("WeightsVersionKey"))
     if required and version_key < required:
-        raise Refusal("IncorrectWeightVersionKey")
+        raise RefusalError("IncorrectWeightVersionKey")
 
 
 def _check_rate(subnet: Subnet, uid: int, error: str) -> None:
     last = int(subnet.column("LastUpdate")[uid])
     waited = subnet.ledger.block - last
     if last and waited < int(subnet.get("WeightsSetRateLimit")):
-        raise Refusal(error)
+        raise RefusalError(error)
 
 
-def _check_vector(subnet: Subnet, uid: int, targets: list[int], values: list[int]) -> None:
+def _check_vector(subnet: Subnet, uid: int, targets: list[Uid], values: list[int]) -> None:
     to_self = targets == [uid]
     permit = bool(subnet.column("ValidatorPermit")[uid]) or uid == subnet.owner_uid()
     if not to_self and not permit:
-        raise Refusal("NeuronNoValidatorPermit")
+        raise RefusalError("NeuronNoValidatorPermit")
     if len(set(targets)) != len(targets):
-        raise Refusal("DuplicateUids")
+        raise RefusalError("DuplicateUids")
     if any(target >= subnet.size for target in targets):
-        raise Refusal("UidVecContainInvalidOne")
+        raise RefusalError("UidVecContainInvalidOne")
     if not to_self and len(targets) < int(subnet.get("MinAllowedWeights")):
-        raise Refusal("WeightVecLengthIsLow")
+        raise RefusalError("WeightVecLengthIsLow")
     limit = int(subnet.get("MaxWeightsLimit"))
     if not to_self and values and max(values) * U16_MAX > limit * sum(values):
-        raise Refusal("MaxWeightExceeded")
+        raise RefusalError("MaxWeightExceeded")
 
 
 def _check_address(args: Mapping[str, Any]) -> None:
-    if args["ip_type"] not in (4, 6):
-        raise Refusal("InvalidIpType")
+    size = _ADDRESS_BYTES.get(int(args["ip_type"]))
+    if size is None:
+        raise RefusalError("InvalidIpType")
     try:
-        address = ip_address(int(args["ip"]).to_bytes(4 if args["ip_type"] == 4 else 16, "big"))
-    except (OverflowError, ValueError):
-        raise Refusal("InvalidIpAddress") from None
+        address = ip_address(int(args["ip"]).to_bytes(size, "big"))
+    except OverflowError:
+        raise RefusalError("InvalidIpAddress") from None
     if address.is_unspecified or address.is_multicast or int(address) == (1 << 32) - 1:
-        raise Refusal("InvalidIpAddress")
+        raise RefusalError("InvalidIpAddress")
     if not args["port"]:
-        raise Refusal("InvalidPort")
+        raise RefusalError("InvalidPort")
 
 
 def _field_length(item: Any) -> int:

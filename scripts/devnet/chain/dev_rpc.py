@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from protocol.chain import as_stored
+from protocol.ids import Uid
+from protocol.units import rao_from_tao
 from scripts.devnet.chain.admission import RpcError
 from scripts.devnet.chain.node import Node
-from scripts.devnet.chain.refusal import Refusal
+from scripts.devnet.chain.refusal import RefusalError
 from scripts.devnet.chain.registration import register
 from scripts.devnet.chain.subnet import (
     HYPERPARAMETERS,
-    RAO_PER_TAO,
     SUBTENSOR,
     Subnet,
     set_balance,
@@ -55,20 +56,20 @@ def _register(
     subnet = Subnet(node.ledger, netuid)
     try:
         uid = register(subnet, hotkey, coldkey)
-    except Refusal as refusal:
+    except RefusalError as refusal:
         raise RpcError(REFUSED, str(refusal)) from refusal
-    subnet.set_stake(hotkey, round(stake_tao * RAO_PER_TAO))
+    subnet.set_stake(hotkey, rao_from_tao(stake_tao))
     subnet.set_cell("ValidatorPermit", uid, permit)
     return uid
 
 
 def _set_stake(node: Node, netuid: int, hotkey: str, stake_tao: float) -> bool:
-    Subnet(node.ledger, netuid).set_stake(hotkey, round(stake_tao * RAO_PER_TAO))
+    Subnet(node.ledger, netuid).set_stake(hotkey, rao_from_tao(stake_tao))
     return True
 
 
 def _fund(node: Node, address: str, balance_tao: float) -> bool:
-    set_balance(node.ledger, address, round(balance_tao * RAO_PER_TAO))
+    set_balance(node.ledger, address, rao_from_tao(balance_tao))
     return True
 
 
@@ -95,7 +96,7 @@ def _reveal_weights(node: Node, netuid: int, hotkey: str, weights: dict[str, int
             subnet.put("TimelockedWeightCommits", epoch, value=left)
     if uid is None or not opened:
         raise RpcError(REFUSED, f"{hotkey} has no unrevealed weights on subnet {netuid}")
-    stored = as_stored({int(target): value for target, value in weights.items()})
+    stored = as_stored({Uid(int(target)): value for target, value in weights.items()})
     subnet.put("Weights", uid, value=sorted(stored.items()))
     return True
 

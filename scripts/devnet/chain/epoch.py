@@ -9,7 +9,8 @@ it does on a real subnet, not that every digit agrees.
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.devnet.chain.subnet import RAO_PER_TAO, U16_MAX, Subnet, stake_threshold_rao
+from protocol.units import RAO_PER_TAO, U16_MAX
+from scripts.devnet.chain.subnet import Subnet, stake_threshold_rao
 
 _KAPPA = 0.5
 _MINER_SHARE = 0.41
@@ -42,8 +43,9 @@ def yuma(weights: Matrix, stake: list[float]) -> Outcome:
         _weighted_median([weights[row][column] for row in range(size)], stake)
         for column in range(size)
     ]
-    clipped = [[min(weight, top) for weight, top in zip(row, consensus, strict=True)]
-               for row in weights]
+    clipped = [
+        [min(weight, top) for weight, top in zip(row, consensus, strict=True)] for row in weights
+    ]
     rank = [sum(stake[row] * clipped[row][column] for row in range(size)) for column in range(size)]
     incentive = _normalised(rank)
     agreement = [

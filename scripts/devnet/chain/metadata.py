@@ -25,9 +25,7 @@ class Runtime:
 
     def __init__(self, metadata: bytes) -> None:
         self.metadata = metadata
-        self.core = bittensor_core.Runtime(
-            metadata, SPEC_VERSION, TRANSACTION_VERSION, SS58_FORMAT
-        )
+        self.core = bittensor_core.Runtime(metadata, SPEC_VERSION, TRANSACTION_VERSION, SS58_FORMAT)
         self.apis: dict[str, Any] = self.core.runtime_api_map()
         self._types = {
             entry["id"]: entry["type"] for entry in json.loads(self.core.registry_json())["types"]
@@ -43,7 +41,9 @@ class Runtime:
         entry = self._pallets[pallet]
         for error in entry["errors"]:
             if error["name"] == name:
-                return {"Module": {"index": entry["index"], "error": f"0x{error['index']:02x}000000"}}
+                return {
+                    "Module": {"index": entry["index"], "error": f"0x{error['index']:02x}000000"}
+                }
         raise KeyError(f"{pallet}.{name}")
 
     def zero(self, type_name: str) -> bytes:

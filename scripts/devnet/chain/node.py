@@ -16,7 +16,7 @@ from scripts.devnet.chain.calls import dispatch
 from scripts.devnet.chain.epoch import is_due, run_epoch
 from scripts.devnet.chain.ledger import RETAINED_BLOCKS, Ledger
 from scripts.devnet.chain.metadata import compact, load_runtime
-from scripts.devnet.chain.refusal import Refusal
+from scripts.devnet.chain.refusal import RefusalError
 from scripts.devnet.chain.subnet import Subnet, account_nonce, bump_nonce
 
 NO_HASH = "0x" + "00" * 32
@@ -73,8 +73,9 @@ class Node:
     _tick: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self._append(SealedBlock(number=0, hash=self._hash(b"genesis"), parent=NO_HASH,
-                                 extrinsics=()))
+        self._append(
+            SealedBlock(number=0, hash=self._hash(b"genesis"), parent=NO_HASH, extrinsics=())
+        )
 
     @property
     def head(self) -> SealedBlock:
@@ -105,7 +106,9 @@ class Node:
         """
         block = self.block(block_hash)
         if block is None:
-            raise RpcError(-32000, f"Client error: UnknownBlock: Header was not found: {block_hash}")
+            raise RpcError(
+                -32000, f"Client error: UnknownBlock: Header was not found: {block_hash}"
+            )
         if block.number < self.head.number - RETAINED_BLOCKS:
             reason = f"UnknownBlock: State already discarded for {block_hash}"
             raise RpcError(4003, f"Client error: {reason}")
@@ -122,9 +125,7 @@ class Node:
         Raises:
             RpcError: If it is not valid, or known already.
         """
-        extrinsic = admit(
-            self.ledger, encoded, head=self.head.number, block_hash=self.block_hash
-        )
+        extrinsic = admit(self.ledger, encoded, head=self.head.number, block_hash=self.block_hash)
         if any(pending.hash == extrinsic.hash for pending, _ in self._pool):
             raise RpcError(1013, "Transaction Already Imported")
         if extrinsic.nonce > self.next_nonce(extrinsic.signer):
@@ -237,7 +238,7 @@ class Node:
         bump_nonce(self.ledger, extrinsic.signer)
         try:
             events = dispatch(self.ledger, extrinsic.signer, extrinsic.call)
-        except Refusal as refusal:
+        except RefusalError as refusal:
             error = self.ledger.runtime.module_error(refusal.pallet, refusal.name)
             failed = {"dispatch_error": error, "dispatch_info": _DISPATCH_INFO}
             return [{"System": {"ExtrinsicFailed": failed}}]

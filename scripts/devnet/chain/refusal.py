@@ -3,7 +3,7 @@
 from scripts.devnet.chain.subnet import SUBTENSOR
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """The call is valid, was included, and failed: `System.ExtrinsicFailed`."""
 
     def __init__(self, name: str, *, pallet: str = SUBTENSOR) -> None:

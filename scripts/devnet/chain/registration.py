@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scripts.devnet.chain.ledger import Ledger
-from scripts.devnet.chain.refusal import Refusal
+from scripts.devnet.chain.refusal import RefusalError
 from scripts.devnet.chain.subnet import SUBTENSOR, Subnet, balance_rao, set_balance
 
 
@@ -15,10 +15,10 @@ def register(subnet: Subnet, hotkey: str, coldkey: str) -> int:
     immune and never the owner's.
 
     Raises:
-        Refusal: If the hotkey is registered already, or nobody can go.
+        RefusalError: If the hotkey is registered already, or nobody can go.
     """
     if subnet.uid(hotkey) is not None:
-        raise Refusal("HotKeyAlreadyRegisteredInSubNet")
+        raise RefusalError("HotKeyAlreadyRegisteredInSubNet")
     if subnet.size < int(subnet.get("MaxAllowedUids")):
         return subnet.append(hotkey, coldkey)
     emission = subnet.column("Emission")
@@ -29,7 +29,7 @@ def register(subnet: Subnet, hotkey: str, coldkey: str) -> int:
         uid for uid in range(subnet.size) if uid != owner and registered[uid] <= immune_since
     ]
     if not evictable:
-        raise Refusal("NoNeuronIdAvailable")
+        raise RefusalError("NoNeuronIdAvailable")
     weakest = min(evictable, key=lambda uid: (int(emission[uid]), registered[uid], uid))
     return subnet.replace(weakest, hotkey, coldkey)
 
@@ -39,14 +39,14 @@ def burned_register(ledger: Ledger, who: str, args: Mapping[str, Any]) -> list[d
     subnet = Subnet(ledger, int(args["netuid"]))
     hotkey = str(args["hotkey"])
     if not subnet.exists:
-        raise Refusal("SubnetNotExists")
+        raise RefusalError("SubnetNotExists")
     if not subnet.get("NetworkRegistrationAllowed"):
-        raise Refusal("SubNetRegistrationDisabled")
+        raise RefusalError("SubNetRegistrationDisabled")
     if subnet.uid(hotkey) is not None:
-        raise Refusal("HotKeyAlreadyRegisteredInSubNet")
+        raise RefusalError("HotKeyAlreadyRegisteredInSubNet")
     price_rao, free_rao = int(subnet.get("Burn")), balance_rao(ledger, who)
     if free_rao < price_rao:
-        raise Refusal("NotEnoughBalanceToStake")
+        raise RefusalError("NotEnoughBalanceToStake")
     uid = register(subnet, hotkey, who)
     set_balance(ledger, who, free_rao - price_rao)
     return [{SUBTENSOR: {"NeuronRegistered": (subnet.netuid, uid, hotkey)}}]
@@ -56,5 +56,5 @@ def register_limit(ledger: Ledger, who: str, args: Mapping[str, Any]) -> list[di
     """`SubtensorModule.register_limit`: the same, up to a price."""
     price_rao = int(Subnet(ledger, int(args["netuid"])).get("Burn"))
     if price_rao > int(args["limit_price"]):
-        raise Refusal("RegistrationPriceLimitExceeded")
+        raise RefusalError("RegistrationPriceLimitExceeded")
     return burned_register(ledger, who, args)

@@ -142,7 +142,9 @@ def _keys_paged(
 
 def _state_call(node: Node, method: str, argument: str, block_hash: str | None = None) -> str:
     node.state_block(block_hash)
-    return "0x" + runtime_call(node.ledger, method, bytes.fromhex(argument.removeprefix("0x"))).hex()
+    return (
+        "0x" + runtime_call(node.ledger, method, bytes.fromhex(argument.removeprefix("0x"))).hex()
+    )
 
 
 def _runtime_version(node: Node, block_hash: str | None = None) -> dict[str, Any] | None:

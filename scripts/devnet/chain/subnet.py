@@ -7,11 +7,10 @@ keeps nothing itself.
 from dataclasses import dataclass
 from typing import Any
 
+from protocol.units import RAO_PER_TAO, U16_MAX
 from scripts.devnet.chain.ledger import Ledger
 
 SUBTENSOR = "SubtensorModule"
-RAO_PER_TAO = 1_000_000_000
-U16_MAX = 65_535
 
 HYPERPARAMETERS: dict[str, object] = {
     "Tempo": 20,
