@@ -41,7 +41,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         beacon = self.commit_blocks + BEACON_DELAY_BLOCKS
-        if not 0 < self.commit_blocks < beacon < self.reveal_blocks < self.round_blocks:
+        # At least one block is left for scoring after the last block that reveals.
+        last = self.round_blocks - 1
+        if not 0 < self.commit_blocks < beacon < self.reveal_blocks < last:
             raise ValueError(f"phases out of order: {self}")
 
     def round_at(self, block: BlockNumber) -> RoundNumber:

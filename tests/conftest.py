@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.needs import MISSING
@@ -69,6 +70,11 @@ def _refuse_network(event: str, arguments: tuple[object, ...]) -> None:
 
 _prepare_environment()
 sys.addaudithook(_refuse_network)
+# No deadline: the machine may be busy. The same examples each time in continuous integration.
+hypothesis.settings.register_profile(
+    "carbonbench", deadline=None, derandomize=os.environ.get("CI") == "true"
+)
+hypothesis.settings.load_profile("carbonbench")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
