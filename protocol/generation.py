@@ -33,6 +33,8 @@ WARM_UP_SHORT_RUNS = 10
 """Warm-up runs of two tokens after the full one (AI Energy Score v1)."""
 WARM_UP_SHORT_TOKENS = 2
 
+_BATCH_TOKENS = 768
+"""Positions re-scored at once, padding included: enough to keep a core's caches busy."""
 _DTYPES: dict[Dtype, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -102,11 +104,12 @@ class LoadedModel:
     ) -> list[list[float]]:
         """How far each answered token is from this model's own choice, in logits.
 
-        One prefill per sample over prompt and answer. The margin of a token is the largest
-        logit less the token's own, given everything before it: 0 where this model agrees.
+        One prefill over prompt and answer, a few samples of similar length at a time. The
+        margin of a token is the largest logit less the token's own, given everything before
+        it: 0 where this model agrees.
 
         Args:
-            samples: Prompt ids and answer ids, both in the vocabulary (`vocabulary_size`).
+            samples: Prompt ids and answer ids, all in the vocabulary.
 
         Returns:
             One list per sample, one margin per answer token; infinite for a masked token.
@@ -115,23 +118,44 @@ class LoadedModel:
             ValueError: If a token is outside the vocabulary or a sample is empty.
             WorkloadError: If the logits are not numbers, or the device runs out of memory.
         """
-        return [self._margins(prompt, answer) for prompt, answer in samples]
+        for prompt, answer in samples:
+            self._require_scorable(prompt, answer)
+        margins: list[list[float]] = [[] for _ in samples]
+        for batch in _batches([len(prompt) + len(answer) for prompt, answer in samples]):
+            scored = self._batch_margins([samples[index] for index in batch])
+            for index, values in zip(batch, scored, strict=True):
+                margins[index] = values
+        return margins
 
-    def _margins(self, prompt: Sequence[int], answer: Sequence[int]) -> list[float]:
+    def _require_scorable(self, prompt: Sequence[int], answer: Sequence[int]) -> None:
         if not prompt or not answer:
             raise ValueError("a sample needs a prompt and an answer")
         if not all(0 <= token < self.vocabulary_size for token in (*prompt, *answer)):
             raise ValueError("a token id is outside the vocabulary")
-        device = self.network.device
-        inputs = torch.tensor([[*prompt, *answer[:-1]]], device=device)
+
+    def _batch_margins(
+        self, samples: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> list[list[float]]:
+        """Margins of one batch. Padding is on the right, where causal attention never looks."""
+        rows = [(*prompt, *answer[:-1]) for prompt, answer in samples]
+        length = max(map(len, rows))
+        first = min(len(prompt) for prompt, _ in samples) - 1
+        padded = torch.tensor([row + (0,) * (length - len(row)) for row in rows])
         try:
             with torch.inference_mode():
-                output = self.network(input_ids=inputs, use_cache=False, logits_to_keep=len(answer))
-                return self._differences(output.logits[0], torch.tensor(answer, device=device))
+                output = self.network(
+                    input_ids=padded.to(self.network.device),
+                    use_cache=False,
+                    logits_to_keep=length - first,
+                )
+                return [
+                    self._differences(scores[len(prompt) - 1 - first :][: len(answer)], answer)
+                    for scores, (prompt, answer) in zip(output.logits, samples, strict=True)
+                ]
         except torch.OutOfMemoryError as error:
-            raise _out_of_memory(inputs.shape[1]) from error
+            raise _out_of_memory(padded.numel()) from error
 
-    def _differences(self, scores: torch.Tensor, answer: torch.Tensor) -> list[float]:
+    def _differences(self, scores: torch.Tensor, answer: Sequence[int]) -> list[float]:
         logits = scores.float()
         if not bool(torch.isfinite(logits).all()):
             raise WorkloadError(
@@ -140,14 +164,14 @@ class LoadedModel:
             )
         logits[:, list(self.eos_ids)] = -torch.inf
         best = logits.max(dim=1).values
-        chosen = logits.gather(1, answer[:, None])[:, 0]
+        chosen = logits.gather(1, torch.tensor(answer, device=logits.device)[:, None])[:, 0]
         return [float(margin) for margin in best - chosen]
 
 
 def load_model(
     folder: Path, *, dtype: Dtype, device: str = "cpu", threads: int | None = None
 ) -> LoadedModel:
-    """A model and its tokenizer from a local folder.
+    """A model and its tokenizer from a local folder, to run the workload with.
 
     Args:
         folder: Folder with safetensors weights, configuration and tokenizer.
@@ -181,6 +205,19 @@ def load_model(
     return _prepared(network, tokenizer, dtype)
 
 
+def load_verifier(
+    folder: Path, *, dtype: Dtype, device: str = "cpu", threads: int | None = None
+) -> LoadedModel:
+    """The same weights to re-score with: rounded to `dtype`, but computed in float32.
+
+    So the only noise in a margin is that of the run under test, and a verifier needs no
+    hardware for `dtype`. Arguments and errors are those of `load_model`.
+    """
+    loaded = load_model(folder, dtype=dtype, device=device, threads=threads)
+    loaded.network.float()  # type: ignore[no-untyped-call]
+    return loaded
+
+
 def _configure_torch(threads: int | None) -> None:
     """Settings that hold for the whole process: repeatable kernels, full float32."""
     if threads is not None:
@@ -211,6 +248,17 @@ def _prepared(
         context_tokens=getattr(config, "max_position_embeddings", None) or DEFAULT_CONTEXT_TOKENS,
         dtype=dtype,
     )
+
+
+def _batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Indices in groups of similar length, each within the token budget when padded."""
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
+        if batches and lengths[index] * (len(batches[-1]) + 1) <= _BATCH_TOKENS:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
 
 
 def _eos_ids(config: GenerationConfig | None) -> TokenIds:

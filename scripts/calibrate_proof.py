@@ -1,0 +1,166 @@
+"""Calibrate the token proof: measure honest noise, set thresholds, count what they catch.
+
+For one model and number format it generates answers with honest stacks (batch 1 and 8, one
+and two threads, two attention kernels) and with cheaper weights, re-scores them all with the
+reference weights, sets the thresholds on one half of the prompts and tests them on the other.
+
+    python -m scripts.calibrate_proof --model smollm2-135m --dtype float32 --prompts 160
+
+prints the table of docs/proof.md and writes the entry into
+`validator/data/proof_thresholds.json`. Margins are kept in the cache, so that `--reuse`
+can set thresholds again without running the model.
+"""
+
+import hashlib
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from protocol.generation import LoadedModel, load_model, load_verifier
+from protocol.ids import Nonce
+from protocol.model_files import LocalModel, cache_dir, resolve_model
+from protocol.models import Dtype
+from protocol.prompts import short_standin_prompts, tagged_prompt
+from scripts.cheat_weights import CHEATS
+from scripts.smollm2 import ensure_smollm2
+
+NEW_TOKENS = 10
+PADDED_BATCH = 8
+CHEAT_BATCH = 16
+
+Margins = list[list[float]]
+"""Margins in logits, one list per prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """One way of running the model."""
+
+    name: str
+    honest: bool
+    batch_size: int = 1
+    threads: int = 1
+    attention: str = "sdpa"
+    change: Callable[[LoadedModel], None] | None = None
+
+
+HONEST = (
+    Stack(name="batch 1", honest=True),
+    Stack(name="batch 1, 2 threads", honest=True, threads=2),
+    Stack(name="batch 1, eager", honest=True, attention="eager"),
+    Stack(name="batch 8, padded", honest=True, batch_size=PADDED_BATCH),
+)
+DISHONEST = tuple(
+    Stack(name=name, honest=False, batch_size=CHEAT_BATCH, change=change)
+    for name, change in CHEATS.items()
+)
+
+
+def calibration_prompts(model: LoadedModel, count: int) -> list[tuple[int, ...]]:
+    """Token ids of the first tagged stand-in prompts, each under its own nonce."""
+    texts = short_standin_prompts(count)
+    return [
+        model.encode(tagged_prompt(_nonce(index), text), new_tokens=NEW_TOKENS)
+        for index, text in enumerate(texts)
+    ]
+
+
+def generate_batch(model: LoadedModel, prompts: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """Greedy answers to several prompts at once, padded on the left."""
+    length = max(map(len, prompts))
+    ids = torch.tensor([[0] * (length - len(row)) + list(row) for row in prompts])
+    mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in prompts])
+    with torch.inference_mode():
+        output = model.network.generate(  # type: ignore[operator]
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=NEW_TOKENS,
+            min_new_tokens=NEW_TOKENS,
+        )
+    return [tuple(row[length:].tolist()) for row in output]
+
+
+def run_stack(
+    stack: Stack, local: LocalModel, dtype: Dtype, prompts: Sequence[tuple[int, ...]]
+) -> list[tuple[int, ...]]:
+    """The answers that a stack gives.
+
+    Cheap weights are run in float32: without the noise of `dtype` they are hardest to catch.
+    """
+    load = load_model if stack.honest else load_verifier
+    model = load(local.folder, dtype=dtype, threads=stack.threads)
+    model.network.set_attn_implementation(stack.attention)
+    if stack.change is not None:
+        stack.change(model)
+    if stack.batch_size == 1:
+        return [model.generate(ids, new_tokens=NEW_TOKENS) for ids in prompts]
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    answers: dict[int, tuple[int, ...]] = {}
+    for start in range(0, len(order), stack.batch_size):
+        batch = order[start : start + stack.batch_size]
+        answers |= zip(
+            batch, generate_batch(model, [prompts[index] for index in batch]), strict=True
+        )
+    return [answers[index] for index in range(len(prompts))]
+
+
+def measure_margins(
+    local: LocalModel, dtype: Dtype, count: int, say: Callable[[str], None]
+) -> dict[str, Margins]:
+    """Margins of every stack's answers under the reference weights."""
+    verifier = load_verifier(local.folder, dtype=dtype, threads=1)
+    prompts = calibration_prompts(verifier, count)
+    measured: dict[str, Margins] = {}
+    for stack in (*HONEST, *DISHONEST):
+        answers = run_stack(stack, local, dtype, prompts)
+        torch.set_num_threads(1)
+        measured[stack.name] = verifier.score_margins(list(zip(prompts, answers, strict=True)))
+        tokens = [margin for prompt in measured[stack.name] for margin in prompt]
+        off = sum(margin > 0 for margin in tokens) / len(tokens)
+        say(f"{dtype} {stack.name}: {off:.2%} of tokens differ, largest {max(tokens):.4f}")
+    return measured
+
+
+def margins_path(local: LocalModel, dtype: Dtype, count: int) -> Path:
+    """Where measured margins are kept."""
+    name = f"{local.id.replace('/', '--')}-{local.revision}-{dtype}-{count}.json"
+    return cache_dir() / "calibration" / name
+
+
+def main() -> int:
+    """Command line."""
+    options = _options()
+    ensure_smollm2(cache_dir())
+    local = resolve_model(options.model, cache_dir() / "models")
+    path = margins_path(local, options.dtype, options.prompts)
+    if not (options.reuse and path.exists()):
+        measured = measure_margins(local, options.dtype, options.prompts, _say)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(measured))
+    return 0
+
+
+def _options() -> Namespace:
+    parser = ArgumentParser(description="Calibrate the token proof of one model.")
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--prompts", type=int, default=160)
+    parser.add_argument("--reuse", action="store_true", help="take the margins kept in the cache")
+    return parser.parse_args()
+
+
+def _nonce(index: int) -> Nonce:
+    return Nonce(hashlib.sha256(b"calibration" + index.to_bytes(4, "big")).digest())
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"calibrate: {text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
