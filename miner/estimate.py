@@ -1,0 +1,151 @@
+"""An estimate of the host's energy where there is no GPU, by codecarbon; never a measurement.
+
+codecarbon takes CPU energy from RAPL where that is readable, else from load and nameplate
+power, and memory from a model. What comes out is labelled `estimate` all the way; when
+codecarbon gives nothing, there is a refusal and no number.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import isfinite
+from typing import Any, TypeVar
+
+from miner.measurement import Flag, Measurement, Method
+from miner.refusals import EstimateFailedError
+from protocol.units import (
+    Joules,
+    Seconds,
+    joules_from_wh,
+    microseconds,
+    seconds,
+    watt_hours_from_kwh,
+)
+
+T = TypeVar("T")
+
+ESTIMATE_SYSTEMATIC_PPM = 500_000
+"""Uncertainty of load times nameplate power: 50 %, an assumption."""
+_POLL_SECONDS = 1
+_MINIMUM_SECONDS = Seconds(1.0)
+"""Shorter windows hold too few looks at the load."""
+
+
+class EstimateWindow:
+    """An open window; `measurement` is there once its `with` block has ended."""
+
+    def __init__(self) -> None:
+        self.start_ns = time.monotonic_ns()
+        self._measurement: Measurement | None = None
+
+    @property
+    def measurement(self) -> Measurement:
+        """The window's estimate.
+
+        Raises:
+            EstimateFailedError: If the window was not closed.
+        """
+        if self._measurement is None:
+            raise EstimateFailedError("this window was not closed")
+        return self._measurement
+
+    def stamp(self) -> tuple[int, int | None]:
+        """(microseconds since the window opened, None): an estimate has no counter."""
+        return microseconds(time.monotonic_ns() - self.start_ns), None
+
+    def conclude(self, energy: Joules, end_ns: int) -> None:
+        """Set the result."""
+        self._measurement = Measurement(
+            start_ns=self.start_ns,
+            end_ns=end_ns,
+            method=Method.ESTIMATE,
+            energy=energy,
+            deviation=Joules(0.0),  # the systematic part is all that can be said
+            half_width=Joules(0.0),
+            systematic_ppm=ESTIMATE_SYSTEMATIC_PPM,
+            devices=(),
+            flags=(Flag.ESTIMATED,),
+        )
+
+
+class EstimateMeter:
+    """Estimates the energy of this machine's CPU and memory.
+
+    Args:
+        country_iso_code: Three letters; codecarbon asks for it, the energy does not depend on it.
+    """
+
+    def __init__(self, country_iso_code: str = "USA") -> None:
+        self._country_iso_code = country_iso_code
+
+    @contextmanager
+    def window(self, *, synchronise: Callable[[], None] = lambda: None) -> Iterator[EstimateWindow]:
+        """A window around the `with` block; its `measurement` is there afterwards.
+
+        Raises:
+            EstimateFailedError: If codecarbon is missing, fails, or gives no energy.
+        """
+        tracker = self._tracker()
+        tracker.start()
+        synchronise()
+        window = EstimateWindow()
+        try:
+            yield window
+            synchronise()
+            end_ns = time.monotonic_ns()
+        finally:
+            tracker.stop()
+        window.conclude(_energy(tracker, window.start_ns, end_ns), end_ns)
+
+    def measure(
+        self,
+        work: Callable[[Callable[[], tuple[int, int | None]]], T],
+        synchronise: Callable[[], None],
+    ) -> tuple[T, Measurement]:
+        """A piece of work and the estimate of its window.
+
+        Args:
+            work: Called with the window's `stamp`.
+            synchronise: Waits until the device has finished all work.
+
+        Raises:
+            EstimateFailedError: If codecarbon is missing, fails, or gives no energy.
+        """
+        with self.window(synchronise=synchronise) as window:
+            result = work(window.stamp)
+        return result, window.measurement
+
+    def _tracker(self) -> Any:  # noqa: ANN401 - codecarbon is untyped
+        try:
+            from codecarbon import OfflineEmissionsTracker  # noqa: PLC0415 - heavy, and optional
+        except ImportError as error:
+            raise EstimateFailedError(
+                f"codecarbon does not load: {error}", hint="Run: pip install 'carbonbench[miner]'"
+            ) from error
+        logging.getLogger("codecarbon").disabled = True  # it logs before it knows its level
+        return OfflineEmissionsTracker(
+            country_iso_code=self._country_iso_code,
+            measure_power_secs=_POLL_SECONDS,
+            tracking_mode="machine",
+            gpu_ids=[],
+            save_to_file=False,
+            output_methods=[],
+            allow_multiple_runs=True,
+            log_level="critical",
+        )
+
+
+def _energy(tracker: Any, start_ns: int, end_ns: int) -> Joules:  # noqa: ANN401 - codecarbon is untyped
+    """CPU and memory energy of a stopped tracker.
+
+    Raises:
+        EstimateFailedError: If there is none, or the window was too short for one.
+    """
+    if seconds(end_ns - start_ns) < _MINIMUM_SECONDS:
+        raise EstimateFailedError("the window is shorter than 1 s")
+    data = tracker.final_emissions_data
+    energy_kwh = data.cpu_energy + data.ram_energy if data else 0.0
+    if not isfinite(energy_kwh) or energy_kwh <= 0:
+        raise EstimateFailedError("codecarbon gave no energy")
+    return joules_from_wh(watt_hours_from_kwh(energy_kwh))

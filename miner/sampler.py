@@ -1,0 +1,211 @@
+"""What is read of one device while it is metered: counter ticks, evidence rows, throttling."""
+
+import threading
+from collections.abc import Sequence
+
+from miner.counter import Edges, Reading, Tick, TickCalibration, calibrate_tick, tick_between
+from miner.devices import DeviceFacts
+from miner.measurement import DeviceReadings, Flag
+from miner.nvml import NvmlDevice
+from miner.power_trace import TraceRow, trapezoid
+from miner.refusals import CounterUnsupportedError, MeterError, PermissionRefusedError
+from miner.timer import Timer
+from protocol.constants import TRACE_RATE_HZ
+from protocol.units import Joules, Seconds, Watts, joules, millijoules, nanoseconds, seconds
+
+POLL_SECONDS = Seconds(0.001)
+"""Between two counter readings where a tick is due."""
+_MARGIN_NS = nanoseconds(Seconds(0.003))
+"""Polling starts this long before a tick is due, or three times the jitter."""
+_TRACE_TIER_SECONDS = Seconds(0.02)
+"""Between rows where the trace must stand in for the counter."""
+
+
+class Sampler:
+    """The state of one device's readings; several threads may ask for readings.
+
+    Args:
+        device: The GPU.
+        timer: Clock of all readings.
+    """
+
+    def __init__(self, device: NvmlDevice, timer: Timer) -> None:
+        self.facts: DeviceFacts = device.facts
+        self.ticks: list[Tick] = []
+        self.rows: list[TraceRow] = []
+        self.flags: set[Flag] = set()
+        self.calibration: TickCalibration | None = None
+        self.idle_before: Watts | None = None
+        self._device = device
+        self._timer = timer
+        self._last: Reading | None = None
+        self._lock = threading.Lock()
+        self._throttled: tuple[int | None, ...] = ()
+        self._start: Reading | None = None
+        self._end: Reading | None = None
+        self.has_counter = self._probe()
+
+    def observe(self) -> Reading | None:
+        """Read the counter and note a tick; None without a counter.
+
+        Raises:
+            MeterError: If the counter fails, restarts or runs backwards.
+        """
+        if not self.has_counter:
+            return None
+        with self._lock:
+            before_ns = self._timer.now_ns()
+            energy_mj = self._device.energy_mj()
+            reading = Reading(
+                before_ns=before_ns, after_ns=self._timer.now_ns(), energy_mj=energy_mj
+            )
+            tick = tick_between(self._last, reading) if self._last else None
+            if tick:
+                self.ticks.append(tick)
+            self._last = reading
+        return reading
+
+    def take_row(self) -> None:
+        """Add one row to the evidence trace, and a counter reading."""
+        self.observe()
+        at_ns = self._timer.now_ns()
+        power = self._device.power()
+        if power is None:
+            return
+        self.rows.append(
+            TraceRow(
+                at_ns=(at_ns + self._timer.now_ns()) // 2,
+                power_mw=power.instant_mw,
+                average_power_mw=power.average_mw,
+                temperature_c=self._device.temperature_c(),
+                sm_clock_mhz=self._device.sm_clock_mhz(),
+            )
+        )
+
+    def calibrate(self) -> TickCalibration:
+        """Take the ticks seen so far as the measure of the period.
+
+        Raises:
+            CounterStuckError: If there are too few.
+        """
+        self.calibration = calibrate_tick(self.ticks)
+        return self.calibration
+
+    def start_afresh(self) -> None:
+        """Forget ticks and rows of an earlier window."""
+        self.ticks, self.rows = [], []
+        self.flags -= {Flag.THROTTLED, Flag.PROCESSES_UNKNOWN, Flag.PROCESSES_FOREIGN}
+        self._start = self._end = None
+        self.observe()
+        self.take_row()
+
+    def open_window(self) -> None:
+        """Note throttling, before the window opens."""
+        self._throttled = self._device.throttled_ns()
+
+    def mark_start(self) -> None:
+        """Read the counter right after the window opened."""
+        self._start = self.observe()
+
+    def mark_end(self) -> None:
+        """Read the counter right after the window closed."""
+        self._end = self.observe()
+
+    def close_window(self) -> None:
+        """Note throttling, after the window closed."""
+        pairs = zip(self._throttled, self._device.throttled_ns(), strict=False)
+        if any(start is not None and end is not None and end > start for start, end in pairs):
+            self.flags.add(Flag.THROTTLED)
+
+    def energy_since_start_mj(self, start_ns: int) -> int:
+        """Energy since the window opened; moves in ticks. From the trace without a counter."""
+        if self._start is not None:
+            reading = self._device.energy_mj()
+            tick_between(self._start, Reading(before_ns=0, after_ns=0, energy_mj=reading))
+            return reading - self._start.energy_mj
+        latest_ns = max((row.at_ns for row in self.rows), default=start_ns)
+        drawn = trapezoid(self.rows, start_ns, max(start_ns, latest_ns))
+        return millijoules(drawn or Joules(0.0))
+
+    def ticks_since(self, at_ns: int) -> int:
+        """Ticks that surely came after a time."""
+        return sum(1 for tick in self.ticks[-64:] if tick.earliest_ns >= at_ns)
+
+    def next_poll_seconds(self) -> Seconds:
+        """How long polling may pause: until shortly before the next tick is due."""
+        if self.calibration is None or not self.ticks:
+            return POLL_SECONDS
+        period_ns = self.calibration.period_ns
+        margin_ns = min(period_ns // 2, max(_MARGIN_NS, 3 * self.calibration.jitter_ns))
+        due_ns = self.ticks[-1].at_ns + period_ns - margin_ns
+        return max(POLL_SECONDS, seconds(due_ns - self._timer.now_ns()))
+
+    def next_row_seconds(self) -> Seconds:
+        """How long to pause before the next evidence row: about 100 ms, just after a tick."""
+        if not self.has_counter:
+            return _TRACE_TIER_SECONDS
+        pause = Seconds(1 / TRACE_RATE_HZ)
+        if self.calibration is None or not self.ticks:
+            return pause
+        period = seconds(self.calibration.period_ns)
+        settle = min(0.25 * period, 0.005)
+        since = seconds(self._timer.now_ns() - self.ticks[-1].at_ns)
+        ticks_ahead = max(1, -(-(since + 0.9 * pause) // period))
+        wait = ticks_ahead * period + settle - since
+        return Seconds(wait) if wait < 1.5 * pause else pause
+
+    def readings(self) -> DeviceReadings:
+        """Everything that was read around the window."""
+        return DeviceReadings(
+            uuid=self.facts.uuid,
+            start=self._start,
+            end=self._end,
+            ticks=tuple(self.ticks),
+            rows=tuple(self.rows),
+            calibration=self.calibration,
+            power_limit_mw=self.facts.power_limit_mw,
+            idle_before=self.idle_before,
+            flags=tuple(flag for flag in Flag if flag in self.flags),
+        )
+
+    def idle_power(self, since_ns: int) -> Watts | None:
+        """Mean power since a time, from the ticks; None with fewer than two."""
+        quiet = [tick for tick in self.ticks if tick.earliest_ns >= since_ns]
+        if len(quiet) < 2:  # noqa: PLR2004 - a slope needs two
+            return None
+        first, last = quiet[0], quiet[-1]
+        drawn = joules(last.energy_mj - first.energy_mj)
+        return Watts(drawn / seconds(last.at_ns - first.at_ns))
+
+    def _probe(self) -> bool:
+        """Whether there is a counter; without one, instant power must stand in, flagged."""
+        try:
+            self._device.energy_mj()
+        except (CounterUnsupportedError, PermissionRefusedError) as refusal:
+            self._use_trace(refusal)
+            return False
+        return True
+
+    def _use_trace(self, refusal: MeterError) -> None:
+        if self._device.power() is None:
+            raise refusal
+        forbidden = isinstance(refusal, PermissionRefusedError)
+        self.flags.add(Flag.COUNTER_NO_PERMISSION if forbidden else Flag.COUNTER_UNSUPPORTED)
+
+
+def needs_ticks(samplers: Sequence[Sampler], since_ns: int, count: int) -> bool:
+    """Whether a device with a counter still lacks ticks after a time."""
+    return any(
+        sampler.has_counter and sampler.ticks_since(since_ns) < count for sampler in samplers
+    )
+
+
+def next_poll_seconds(samplers: Sequence[Sampler]) -> float:
+    """How long polling may pause over all devices with a counter."""
+    waits = [sampler.next_poll_seconds() for sampler in samplers if sampler.has_counter]
+    return min(waits, default=_TRACE_TIER_SECONDS)
+
+
+def wants_sharp_tick(samplers: Sequence[Sampler], edges: Edges, start_ns: int) -> bool:
+    """Whether the tick after a busy opening edge has not been seen yet."""
+    return edges is Edges.BUSY and needs_ticks(samplers, start_ns, 1)
