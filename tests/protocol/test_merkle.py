@@ -18,6 +18,7 @@ from protocol.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from tests.support import vectors
 
 leaf_lists = st.lists(st.binary(max_size=8), min_size=1, max_size=70)
 
@@ -57,7 +58,7 @@ def subproof(m: int, leaves: list[bytes], *, whole: bool) -> list[bytes]:
 
 def split(n: int) -> int:
     """The largest power of two smaller than n."""
-    return max(2**power for power in range(10) if 2**power < n)
+    return max(1 << power for power in range(10) if 1 << power < n)
 
 
 def flipped(hashed: bytes, bit: int) -> bytes:
@@ -105,6 +106,10 @@ def test_roots_equal_those_of_certificate_transparency() -> None:
     tree = MerkleTree.of(bytes.fromhex(data) for data in CT_LEAVES)
 
     assert [tree.root(size).hex() for size in range(1, 9)] == CT_ROOTS
+
+
+def test_roots_and_proofs_are_the_golden_ones() -> None:
+    assert vectors.merkle_vector() == vectors.load("merkle")
 
 
 def test_three_leaves_by_hand() -> None:

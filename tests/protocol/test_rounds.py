@@ -123,10 +123,8 @@ def test_assignments_are_the_golden_ones() -> None:
     assert {key: list(model) for key, model in vector["assigned"].items()} == golden["assigned"]
 
 
-@given(model_lists, st.randoms())
-def test_the_order_of_the_models_does_not_matter(
-    models: list[tuple[str, str]], random: object
-) -> None:
+@given(model_lists)
+def test_the_order_of_the_models_does_not_matter(models: list[tuple[str, str]]) -> None:
     hotkey = factories.MINER.hotkey
 
     reverse = assign(block_hash=BLOCK_HASH, hotkey=hotkey, models=models[::-1])

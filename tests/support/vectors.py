@@ -104,8 +104,16 @@ def sampling_vector() -> list[dict[str, object]]:
     ]
 
 
-def assignment_vector() -> dict[str, object]:
+class AssignmentVector(TypedDict):
     """Who is assigned what by one block."""
+
+    block_hash: str
+    models: list[tuple[str, str]]
+    assigned: dict[str, tuple[str, str]]
+
+
+def assignment_vector() -> AssignmentVector:
+    """Six miners and four models."""
     models = [("a/first", "1"), ("b/second", "1"), ("b/second", "2"), ("c/third", "main")]
     return {
         "block_hash": factories.BLOCK_HASH,
