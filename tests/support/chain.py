@@ -25,6 +25,7 @@ from protocol.ids import BlockHash, BlockNumber, Coldkey, GenesisHash, Hotkey, N
 OWNER_HOTKEY = Hotkey("5HbW7VdqbckN4rag2r6BHFgF6sZEMsdDjdBa1fhoPCvgb9Hu")
 """//Owner//hotkey, who holds UID 0 as on the devnet."""
 OWNER_COLDKEY = Coldkey("5FTyuyEQQZs8tCcPTUFqotkm2SYfDnpefn9FitRgmTHnFDBD")
+NETUID = Netuid(2)
 DEVNET_HYPERPARAMETERS = Hyperparameters(
     tempo_blocks=20,
     weights_rate_limit_blocks=5,
@@ -42,7 +43,7 @@ DEVNET_HYPERPARAMETERS = Hyperparameters(
 class FakeLedger:
     """The chain that several `FakeChain`s look at."""
 
-    netuid: Netuid = Netuid(2)
+    netuid: Netuid = NETUID
     seed: bytes = b"fake"
     number: int = 1
     hyperparameters: Hyperparameters = DEVNET_HYPERPARAMETERS
