@@ -80,12 +80,16 @@ class FileArchive:
         self._forget_old()
 
     def keep_outcome(self, outcome: Outcome) -> None:
-        """Keep how a round ended; that it was committed to is never overwritten."""
+        """Keep how a round ended; after a restart within a round only a first commitment counts.
+
+        Raises:
+            StoreError: If the disk does not take it.
+        """
         path = self._round(outcome.round) / _OUTCOME
         before = _read(path)
-        if before is not None and _outcome(before).ending is Ending.COMMITTED:
-            return
-        _write(path, _OUTCOME_SCHEMA.dump_json(outcome), replace=True)
+        committed_now = outcome.ending is Ending.COMMITTED
+        if before is None or (committed_now and _outcome(before).ending is not Ending.COMMITTED):
+            _write(path, _OUTCOME_SCHEMA.dump_json(outcome), replace=True)
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """How the last rounds ended, newest first."""

@@ -6,9 +6,9 @@ are built after the window has closed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from miner.holdings import HeldModel
 from miner.reporting import PromptRun, Task
 from miner.session import Stamp, Watch
 from protocol.errors import WorkloadError
@@ -20,14 +20,6 @@ from protocol.prompts import tagged_prompt
 from protocol.workload import Workload, WorkloadForm
 
 ENGINE_NAME = "transformers"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldModel:
-    """A model on this machine's disk."""
-
-    ref: ModelRef
-    folder: Path
 
 
 class TransformersEngine:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from miner.evidence import build_device_energy
+from miner.measurement import Measurement
 from protocol.canonical import canonical_bytes, canonical_json, message_digest
 from protocol.constants import REPORT_MAX_BYTES
 from protocol.errors import MeasurementError
@@ -60,9 +62,9 @@ class PromptRun(NamedTuple):
 
     input_ids: tuple[int, ...]
     output_ids: tuple[int, ...]
-    start: tuple[int, int]
-    """(microseconds, energy counter in mJ)."""
-    end: tuple[int, int]
+    start: tuple[int, int | None]
+    """(microseconds, energy counter in mJ; None where there is no counter)."""
+    end: tuple[int, int | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +123,22 @@ def is_simulated(device: Device) -> bool:
     return SIMULATED_MARK in device.name.upper() or SIMULATED_MARK in device.uuid.upper()
 
 
+def build_energy(measurement: Measurement) -> Energy:
+    """A measured window as a report states it."""
+    return Energy(
+        energy_mj=measurement.energy_mj,
+        duration_us=measurement.duration_us,
+        systematic_ppm=PartsPerMillion(measurement.systematic_ppm),
+        by_device=build_device_energy(measurement),
+    )
+
+
 def build_leaves(runs: Sequence[PromptRun]) -> tuple[Leaf, ...]:
-    """The leaves of a report, in the order of the run."""
+    """The leaves of a report, in the order of the run.
+
+    Raises:
+        MeasurementError: If there was no energy counter to read at each prompt.
+    """
     return tuple(
         Leaf(
             index=index,
@@ -131,11 +147,20 @@ def build_leaves(runs: Sequence[PromptRun]) -> tuple[Leaf, ...]:
             output_ids=run.output_ids,
             start_us=run.start[0],
             end_us=run.end[0],
-            start_mj=run.start[1],
-            end_mj=run.end[1],
+            start_mj=_counted(run.start[1]),
+            end_mj=_counted(run.end[1]),
         )
         for index, run in enumerate(runs)
     )
+
+
+def _counted(energy_mj: int | None) -> int:
+    if energy_mj is None:
+        raise MeasurementError(
+            "this GPU has no energy counter to read at each prompt",
+            hint="Rounds need the energy counter of a Volta or newer GPU.",
+        )
+    return energy_mj
 
 
 def input_digest(ids: Sequence[int]) -> str:

@@ -74,6 +74,10 @@ class RequestRefusedError(ProtocolError):
     """A request that gets no answer but a problem."""
 
 
+class UnauthenticatedError(ProtocolError):
+    """A request whose sender is not proven."""
+
+
 def create_app(
     session: Session, kept: KeptRounds, authenticate: Authenticate, *, stake_floor_tao: float = 0.0
 ) -> FastAPI:
@@ -87,7 +91,12 @@ def create_app(
     """
 
     async def admitted(request: Request) -> Hotkey:
-        caller = await authenticate(request)
+        try:
+            caller = await authenticate(request)
+        except ProtocolError as error:
+            if error.code is RejectionCode.MALFORMED:
+                raise UnauthenticatedError(str(error), code=error.code) from error
+            raise
         refused = session.refusal_of(caller, stake_floor_tao=stake_floor_tao)
         if refused is not None:
             raise RequestRefusedError(refused.detail, code=refused.code)
@@ -162,6 +171,8 @@ def _add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(ProtocolError)
     async def refused(_request: Request, error: ProtocolError) -> Response:
         status = _STATUS.get(error.code, HTTPStatus.BAD_REQUEST)
+        if isinstance(error, UnauthenticatedError):
+            status = HTTPStatus.UNAUTHORIZED
         return problem(status, str(error), code=error.code, hint=error.hint)
 
     @app.exception_handler(RequestValidationError)

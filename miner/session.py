@@ -39,7 +39,7 @@ from protocol.errors import (
     StoreError,
 )
 from protocol.ids import Hotkey, RoundNumber, Uid
-from protocol.messages import Commitment, Leaf, ModelRef, Profile, Report
+from protocol.messages import Commitment, ModelRef, Profile, Report
 from protocol.networks import Network
 from protocol.rounds import assign
 from protocol.signing import Signed, Signer, sign
@@ -47,8 +47,8 @@ from protocol.units import Seconds, microseconds, seconds, seconds_from_us
 
 T = TypeVar("T")
 M_co = TypeVar("M_co", covariant=True)
-Stamp = Callable[[], tuple[int, int]]
-"""(microseconds, energy counter in mJ), both since the window opened."""
+Stamp = Callable[[], tuple[int, int | None]]
+"""(microseconds, energy counter in mJ or None), both since the window opened."""
 Watch = Callable[[int], None]
 """Called after each prompt with the number done; raises `StoppedError` to end the run."""
 Pause = Callable[[float], Awaitable[None]]
@@ -158,7 +158,7 @@ class Ports:
 
 def measure(
     task: Task, engine: Engine, meter: Meter[M_co], watch: Watch
-) -> tuple[tuple[Leaf, ...], M_co]:
+) -> tuple[tuple[PromptRun, ...], M_co]:
     """One measured run: load and warm up, then idle, the workload, idle.
 
     Blocks for the whole run: call it in a thread.
@@ -169,8 +169,7 @@ def measure(
         StoppedError: If `watch` ended it.
     """
     engine.prepare(task)
-    runs, measured = meter.measure(lambda stamp: engine.run(task, stamp, watch), engine.synchronise)
-    return build_leaves(runs), measured
+    return meter.measure(lambda stamp: engine.run(task, stamp, watch), engine.synchronise)
 
 
 class Session:
@@ -240,6 +239,7 @@ class Session:
                 f"hotkey {self.identity.hotkey} holds no UID on subnet {self.identity.netuid}",
                 hint="Register it with btcli (once; it costs a fee), then start again.",
             )
+        await self._announce()
 
     async def follow(self) -> None:
         """Meet every round from now on, until `stop`. A chain that is away is waited for."""
@@ -315,6 +315,10 @@ class Session:
         if self.uid is None:
             detail = f"hotkey {self.identity.hotkey} holds no UID"
             return Declined(code=RejectionCode.NOT_REGISTERED, detail=detail)
+        try:
+            await self._announce()
+        except ChainError as error:  # the run is worth doing all the same
+            _log.warning("axon_not_announced", error=str(error))
         left_seconds = self._seconds_left(number)
         needed_seconds = self._longest_recent_seconds() * _TIME_MARGIN
         if left_seconds > needed_seconds:
@@ -340,10 +344,10 @@ class Session:
         """Measure, and keep the signed report."""
         _log.info("round_started", round=assignment.round, model=assignment.model.id)
         ports = self._ports
-        leaves, energy = await asyncio.to_thread(
+        runs, energy = await asyncio.to_thread(
             measure, assignment.task, ports.engine, ports.meter, self._watch
         )
-        report = build_report(assignment, leaves, energy, self._machine)
+        report = build_report(assignment, build_leaves(runs), energy, self._machine)
         self.archive.keep_report(sign(report, ports.signer))
 
     async def _commit(self, number: RoundNumber) -> Commitment | Declined:
@@ -364,11 +368,14 @@ class Session:
         return commitment
 
     async def _read_metagraph(self) -> None:
-        """Read who is registered and permitted; announce ourselves where that is amiss."""
+        """Read who is registered and permitted."""
         self._metagraph = await self._ports.chain.metagraph()
         self._metagraph_at_ns = self._ports.monotonic()
-        neuron = self._metagraph.by_hotkey(self.identity.hotkey)
-        if neuron is not None and neuron.axon != self._axon:
+
+    async def _announce(self) -> None:
+        """Put on chain where this miner serves, unless it is there."""
+        own = self._metagraph.by_hotkey(self.identity.hotkey) if self._metagraph else None
+        if own is not None and own.axon != self._axon:
             await self._ports.chain.serve_axon(self._axon)
             _log.info("axon_announced", ip=self._axon.ip, port=self._axon.port)
 

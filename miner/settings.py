@@ -5,13 +5,16 @@ network's profile (`protocol.networks`).
 """
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from protocol.chain import Axon
 from protocol.errors import ConfigurationError
+from protocol.ids import Netuid
 from protocol.networks import Network, network_named
 
 PREFIX = "MINER_"
@@ -55,14 +58,14 @@ class Settings(BaseSettings):
     """Folder that holds fetched models; the cache folder by default."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format: auto is bfloat16 on a GPU and float32 on a CPU."""
-    compute: str = "auto"
-    """Torch device: auto, cpu, cuda:0, or all (layers spread over all GPUs)."""
+    device: str = "auto"
+    """Torch device: cpu, cuda:0, spread (layers over all GPUs), or auto: the first GPU if any."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads of the model; torch's own choice by default."""
     prompts_file: Path | None = None
     """File with the 1,000 AI Energy Score texts; looked for elsewhere by default."""
     gpus: Annotated[tuple[int, ...], NoDecode] | None = None
-    """NVML indices of the GPUs that are metered, comma-separated; all that CUDA shows by default."""
+    """NVML indices of the metered GPUs, comma-separated; all that CUDA shows by default."""
 
     host: str = "0.0.0.0"  # noqa: S104 - validators call from outside
     """Address to serve on."""
@@ -95,6 +98,11 @@ class Settings(BaseSettings):
         """The network's profile."""
         return network_named(self.network)
 
+    @property
+    def chain_endpoint(self) -> str:
+        """Where the chain is reached."""
+        return self.endpoint or self.profile.endpoint
+
 
 def load_settings(overrides: dict[str, object]) -> Settings:
     """The settings from the environment and `miner.env`, under the command line's options.
@@ -116,6 +124,45 @@ def load_settings(overrides: dict[str, object]) -> Settings:
         ) from error
     except SettingsError as error:
         raise ConfigurationError(f"settings: {error}", hint=_HINT) from error
+
+
+def subnet_of(settings: Settings) -> Netuid:
+    """The subnet: the operator's, else the network's.
+
+    Raises:
+        ConfigurationError: If neither names one.
+    """
+    netuid = settings.profile.netuid if settings.netuid is None else Netuid(settings.netuid)
+    if netuid is None:
+        raise ConfigurationError(
+            f"the network {settings.network!r} has no subnet of its own yet",
+            hint="Name it with MINER_NETUID or --netuid.",
+        )
+    return netuid
+
+
+def announced_axon(settings: Settings, port: int) -> Axon:
+    """What is put on chain: where validators find this miner.
+
+    Args:
+        settings: The settings.
+        port: The port that is really served on.
+
+    Raises:
+        ConfigurationError: If there is no address that validators could call.
+    """
+    ip = settings.axon_ip or settings.host
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        address = None
+    private_allowed = settings.profile.allows_private_addresses
+    if address is None or address.is_unspecified or not (address.is_global or private_allowed):
+        raise ConfigurationError(
+            f"validators cannot call this miner at {ip}",
+            hint="Give the public address of this machine with MINER_AXON_IP or --axon-ip.",
+        )
+    return Axon(ip=ip, port=settings.axon_port or port)
 
 
 def unknown_variables() -> tuple[str, ...]:

@@ -1,0 +1,76 @@
+"""What `measure` and `check` print for people."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from miner.checkup import Row
+from miner.result import Figure, Label, Refusal, Result, latencies
+from protocol.units import milliseconds
+
+_MEANING = {
+    Label.MEASURED: "measured on this machine, not verified by anyone",
+    Label.SIMULATED: "simulated device: for trying out only",
+    Label.ESTIMATED: "estimated from the host's load, not measured",
+    Label.REFUSED: "no energy",
+}
+
+
+def print_result(result: Result, console: Console) -> None:
+    """The table of one run."""
+    total_tokens = result.input_tokens + result.output_tokens
+    median, high = latencies(result.runs)
+    table = Table(title=f"{result.task.model.id} ({result.task.model.dtype})", title_justify="left")
+    table.add_column("", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    _add_figure(table, "1,000 queries", result.per_1k(len(result.runs)))
+    _add_figure(table, "1,000 output tokens", result.per_1k(result.output_tokens))
+    _add_figure(table, "1,000 total tokens", result.per_1k(total_tokens))
+    if result.energy is not None:
+        table.add_row("mean power", f"{result.energy.mean_power:.1f}", "", "W")
+    table.add_row("duration", f"{result.duration:.2f}", "", "s")
+    rate = result.output_tokens / result.duration
+    table.add_row("throughput", f"{rate:.1f}", "", "output tokens/s")
+    table.add_row("latency, median", f"{milliseconds(median):.0f}", "", "ms per prompt")
+    table.add_row("latency, 95 %", f"{milliseconds(high):.0f}", "", "ms per prompt")
+    table.add_row("tokens in / out", f"{result.input_tokens} / {result.output_tokens}", "", "")
+    console.print(table)
+    for line in _notes(result):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def print_rows(rows: Sequence[Row], console: Console) -> None:
+    """The table of `check`."""
+    table = Table()
+    table.add_column("what", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("detail, and how to mend it")
+    for row in rows:
+        state = "ok" if row.ok else "[bold red]missing[/]"
+        detail = row.detail if row.ok or not row.hint else f"{row.detail}\n{row.hint}"
+        table.add_row(row.what, state, detail)
+    console.print(table)
+
+
+def _add_figure(table: Table, name: str, value: Figure | None) -> None:
+    if value is None:
+        table.add_row(name, "-", "", "Wh")
+    else:
+        table.add_row(name, f"{value.value:.4g}", f"{value.low:.4g} to {value.high:.4g}", "Wh")
+
+
+def _notes(result: Result) -> list[str]:
+    label = result.label
+    lines = [f"status    {label}: {_MEANING[label]}"]
+    if isinstance(result.measured, Refusal):
+        lines.append(f"reason    {result.measured.code}: {result.measured.detail}")
+        lines.append(f"          {result.measured.hint}")
+    gpus = ", ".join(name for name, _ in result.host.gpus) or "none"
+    lines.append(f"device    {result.host.device}; metered GPUs: {gpus}")
+    lines.append(f"workload  {result.task.workload.key}")
+    if not result.comparable_with_ai_energy_score:
+        lines.append("          not comparable with the AI Energy Score leaderboard")
+    return lines
