@@ -5,6 +5,15 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# Two commands at once: the second waits, and then finds the work done.
+if command -v flock >/dev/null; then
+    exec 9>.install.lock
+    flock --nonblock 9 || {
+        echo "install: waiting for another installation to end"
+        flock 9
+    }
+fi
+
 fail() {
     echo "install: $1" >&2
     exit 1
@@ -31,7 +40,12 @@ find_python() {
 }
 
 # The environment holds absolute paths, so it counts only where it was made.
-if [ "$(cat .venv/.complete 2>/dev/null || true)" != "$(pwd -P)" ]; then
+if [ "$(cat .venv/.complete 2>/dev/null || true)" = "$(pwd -P)" ]; then
+    if [ .venv/.stamp -nt requirements.lock ] && [ .venv/.stamp -nt pyproject.toml ] &&
+        [ .venv/.stamp -nt scripts/install.sh ]; then
+        exit 0
+    fi
+else
     python=$(find_python)
     echo "install: making .venv with $("$python" --version)"
     "$python" -m venv --clear .venv ||
