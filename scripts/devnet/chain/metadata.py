@@ -77,11 +77,16 @@ class Runtime:
         return bytes([first["index"]]) + fields
 
 
+def load_raw_metadata() -> bytes:
+    """The metadata as the chain published it (V15, spec 461)."""
+    packed = files("scripts.devnet.chain").joinpath("data/metadata-v15-spec461.xz").read_bytes()
+    return lzma.decompress(packed)
+
+
 @cache
 def load_runtime() -> Runtime:
     """The runtime that every devnet chain of this process shares (it is immutable)."""
-    packed = files("scripts.devnet.chain").joinpath("data/metadata-v15-spec461.xz").read_bytes()
-    metadata = lzma.decompress(packed)
+    metadata = load_raw_metadata()
     return Runtime(_clone_entry(metadata, _SUBTENSOR, "Yuma3On", "SubnetEpochConsensus"))
 
 
