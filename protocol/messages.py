@@ -12,11 +12,11 @@ in mJ or micro-Wh, durations in microseconds, ratios in parts per million (ppm).
 """
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from protocol.constants import PROTOCOL_VERSION, REPORT_MAX_BYTES
+from protocol.constants import PROTOCOL_VERSION
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 BlockHashHex = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
@@ -233,8 +233,6 @@ class Report(NetworkMessage):
     device_energy: tuple[DeviceEnergy, ...]
     leaves: Annotated[tuple[Leaf, ...], Field(min_length=1, max_length=2000)]
 
-    max_bytes: ClassVar[int] = REPORT_MAX_BYTES
-
 
 class Cell(Message):
     """What must be equal for two figures to be compared."""
@@ -252,16 +250,9 @@ class Cell(Message):
     @property
     def key(self) -> str:
         """The cell's name in logs, tables and URLs."""
-        return "|".join(
-            (
-                self.workload,
-                f"{self.model}@{self.revision}",
-                f"{self.gpu_count}x{self.gpu}",
-                self.dtype,
-                self.engine,
-                f"{self.power_limit_w}W",
-                self.meter,
-            )
+        return (
+            f"{self.workload}|{self.model}@{self.revision}|{self.gpu_count}x{self.gpu}"
+            f"|{self.dtype}|{self.engine}|{self.power_limit_w}W|{self.meter}"
         )
 
 

@@ -63,9 +63,9 @@ def test_help_comes_at_once(role: str) -> None:
             command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )
         times_seconds.append(time.perf_counter() - started)
+        assert done.returncode == 0, done.stderr
+        assert "check" in done.stdout
 
-    assert done.returncode == 0, done.stderr
-    assert "check" in done.stdout
     # 0.5 s is the budget on a free machine; the tests share theirs, so the best of three counts.
     assert min(times_seconds) < 1.5
 

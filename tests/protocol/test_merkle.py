@@ -19,6 +19,7 @@ from protocol.merkle import (
     verify_inclusion,
 )
 from tests.support import vectors
+from tests.support.rfc6962 import CT_LEAVES, CT_ROOTS, subproof
 
 leaf_lists = st.lists(st.binary(max_size=8), min_size=1, max_size=70)
 
@@ -38,29 +39,6 @@ def oracle(leaves: list[bytes]) -> pymerkle.InmemoryTree:
     return tree
 
 
-def subtree(leaves: list[bytes]) -> bytes:
-    """MTH of RFC 6962 section 2.1, word by word."""
-    if len(leaves) == 1:
-        return hashlib.sha256(b"\x00" + leaves[0]).digest()
-    k = split(len(leaves))
-    return hashlib.sha256(b"\x01" + subtree(leaves[:k]) + subtree(leaves[k:])).digest()
-
-
-def subproof(m: int, leaves: list[bytes], *, whole: bool) -> list[bytes]:
-    """SUBPROOF of RFC 6962 section 2.1.2, word by word."""
-    if m == len(leaves):
-        return [] if whole else [subtree(leaves)]
-    k = split(len(leaves))
-    if m <= k:
-        return [*subproof(m, leaves[:k], whole=whole), subtree(leaves[k:])]
-    return [*subproof(m - k, leaves[k:], whole=False), subtree(leaves[:k])]
-
-
-def split(n: int) -> int:
-    """The largest power of two smaller than n."""
-    return max(1 << power for power in range(10) if 1 << power < n)
-
-
 def flipped(hashed: bytes, bit: int) -> bytes:
     number = int.from_bytes(hashed, "big") ^ (1 << bit)
     return number.to_bytes(len(hashed), "big")
@@ -77,29 +55,6 @@ def test_leaves_and_nodes_live_in_domains_of_their_own() -> None:
     assert (
         node_hash(b"L" * 32, b"R" * 32) == hashlib.sha256(b"\x01" + b"L" * 32 + b"R" * 32).digest()
     )
-
-
-# The leaves and roots that Certificate Transparency's own implementations are tested with.
-CT_LEAVES = [
-    "",
-    "00",
-    "10",
-    "2021",
-    "3031",
-    "40414243",
-    "5051525354555657",
-    "606162636465666768696a6b6c6d6e6f",
-]
-CT_ROOTS = [
-    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
-    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
-    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
-    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
-    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
-    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
-]
 
 
 def test_roots_equal_those_of_certificate_transparency() -> None:
