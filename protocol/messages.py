@@ -174,8 +174,9 @@ class DeviceEnergy(Message):
     counter_start_mj: Count
     counter_end_mj: Count
     """Raw counter readings at the edges."""
-    trace_energy_mj: Count
-    """Trapezoid of instant power over the window: the cross-check, never the score."""
+    trace_energy_mj: Count | None
+    """Trapezoid of instant power over the window: the cross-check, never the score; None for a
+    board that shows no instant power."""
     idle_before_mw: Count | None
     idle_after_mw: Count | None
     tick_us: Count
