@@ -16,6 +16,7 @@ from typing import TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from miner.outcome import Ending, Outcome
+from miner.reporting import Identity
 from protocol.canonical import canonical_bytes
 from protocol.errors import ConfigurationError, StoreError
 from protocol.ids import RoundNumber
@@ -26,6 +27,7 @@ T = TypeVar("T", bound=BaseModel)
 
 _REPORT, _COMMITMENT, _OUTCOME = "report.json", "commitment.json", "outcome.json"
 _LISTED_OUTCOMES = 20
+_GENESIS_DIGITS = 12
 _OUTCOME_SCHEMA = TypeAdapter(Outcome)
 
 
@@ -106,6 +108,12 @@ class FileArchive:
     def _forget_old(self) -> None:
         for folder in self._rounds()[: -self._keep_rounds]:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def rounds_folder(identity: Identity) -> str:
+    """Name of the folder of one hotkey's rounds on one subnet of one chain."""
+    chain = identity.genesis_hash.removeprefix("0x")[:_GENESIS_DIGITS]
+    return f"{chain}-{identity.netuid}-{identity.hotkey}"
 
 
 @contextmanager

@@ -8,6 +8,8 @@ are built after the window has closed.
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from miner.holdings import HeldModel
 from miner.reporting import PromptRun, Task
 from miner.session import Stamp, Watch
@@ -15,6 +17,7 @@ from protocol.errors import WorkloadError
 from protocol.generation import LoadedModel, load_model
 from protocol.ids import Nonce
 from protocol.messages import ModelRef
+from protocol.models import Dtype
 from protocol.nonce_chain import first_nonce, next_nonce
 from protocol.prompts import tagged_prompt
 from protocol.workload import Workload, WorkloadForm
@@ -44,7 +47,7 @@ class TransformersEngine:
     ) -> None:
         self._folders: Mapping[ModelRef, Path] = {model.ref: model.folder for model in held}
         self._prompts = prompts
-        self._device, self._threads = device, threads
+        self.device, self._threads = device, threads
         self._read = load
         self._loaded: tuple[ModelRef, LoadedModel] | None = None
 
@@ -93,7 +96,7 @@ class TransformersEngine:
         if self._loaded is None or self._loaded[0] != ref:
             self._loaded = None  # frees the memory of the one before first
             model = self._read(
-                self._folders[ref], dtype=ref.dtype, device=self._device, threads=self._threads
+                self._folders[ref], dtype=ref.dtype, device=self.device, threads=self._threads
             )
             self._loaded = (ref, model)
         return self._loaded[1]
@@ -120,6 +123,34 @@ def run_prompts(
         nonce = next_nonce(nonce, answer)
         watch(done)
     return tuple(runs)
+
+
+def choose_device(wanted: str) -> str:
+    """The torch device: the wanted one, or for `auto` the first GPU if torch sees one.
+
+    `spread` puts a model's layers on all GPUs.
+    """
+    if wanted == "spread":
+        return "auto"  # what transformers calls it
+    if wanted != "auto":
+        return wanted
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def choose_dtype(wanted: str, device: str) -> Dtype:
+    """The number format: the wanted one, or for `auto` float32 on a CPU and bfloat16 on a GPU."""
+    formats: dict[str, Dtype] = {
+        "float32": "float32",
+        "bfloat16": "bfloat16",
+        "float16": "float16",
+    }
+    return formats.get(wanted, "float32" if device == "cpu" else "bfloat16")
+
+
+def cuda_uuids() -> tuple[str, ...]:
+    """UUIDs of the GPUs that torch sees."""
+    count = torch.cuda.device_count()
+    return tuple(str(torch.cuda.get_device_properties(index).uuid) for index in range(count))
 
 
 def _text(form: WorkloadForm, nonce: Nonce, prompt: str) -> str:

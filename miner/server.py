@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from miner.outcome import Outcome
 from miner.session import Session
+from protocol.auth import RequestVerifier, authenticate
 from protocol.canonical import canonical_bytes
 from protocol.errors import ConfigurationError, Error, ProtocolError, RejectionCode
 from protocol.ids import Hotkey, RoundNumber
@@ -50,9 +51,6 @@ _STATUS = {
 
 _Round = Annotated[int, Path(alias="round", ge=0, lt=2**53)]
 
-Authenticate = Callable[[Request], Awaitable[Hotkey]]
-"""The hotkey that signed a request; raises `ProtocolError` when it is not proven."""
-
 
 class KeptRounds(Protocol):
     """What is served of past rounds."""
@@ -79,20 +77,20 @@ class UnauthenticatedError(ProtocolError):
 
 
 def create_app(
-    session: Session, kept: KeptRounds, authenticate: Authenticate, *, stake_floor_tao: float = 0.0
+    session: Session, kept: KeptRounds, verifier: RequestVerifier, *, stake_floor_tao: float = 0.0
 ) -> FastAPI:
     """The application of one session.
 
     Args:
         session: Whose profile and state are served.
         kept: Whose commitments and reports are served.
-        authenticate: Proves who asks.
+        verifier: Proves who asks.
         stake_floor_tao: Least stake of a validator that is answered.
     """
 
     async def admitted(request: Request) -> Hotkey:
         try:
-            caller = await authenticate(request)
+            caller = (await authenticate(request, verifier)).caller
         except ProtocolError as error:
             if error.code is RejectionCode.MALFORMED:
                 raise UnauthenticatedError(str(error), code=error.code) from error

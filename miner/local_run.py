@@ -1,0 +1,216 @@
+"""One run of the workload for this machine's own eyes: `carbonbench-miner measure`.
+
+Chooses what meters the run: NVML where a GPU does the work, else an estimate of the host. A run
+whose energy is refused still has its tokens and times; the refusal stands where the energy
+would.
+"""
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from miner.engine import TransformersEngine, choose_device, choose_dtype, cuda_uuids
+from miner.estimate import EstimateMeter
+from miner.holdings import hold
+from miner.measurement import Measurement
+from miner.meter import open_meter
+from miner.refusals import NoDevicesError, NvmlMissingError, PynvmlShadowedError
+from miner.reporting import PromptRun, Task
+from miner.result import Host, Refusal, Result
+from miner.session import Meter, Stamp, Watch
+from protocol.errors import MeasurementError, WorkloadError
+from protocol.model_files import cache_dir, resolve_model
+from protocol.prompt_sources import load_prompts
+from protocol.prompts import AIES_PROMPT_COUNT
+from protocol.units import microseconds
+from protocol.workload import (
+    SMOKE_WORKLOAD_NAME,
+    WORKLOAD_NAME,
+    PromptSet,
+    Workload,
+    WorkloadForm,
+)
+
+T = TypeVar("T")
+
+LOCAL_SEED = b"carbonbench/local"
+"""Seed of the tags of a local run: always the same, so that equal runs give equal tokens."""
+
+_DISTRIBUTIONS = ("carbonbench", "torch", "transformers")
+_NO_GPU = (NvmlMissingError, NoDevicesError, PynvmlShadowedError)
+_SETS = {
+    "aies": PromptSet.AI_ENERGY_SCORE,
+    "standin": PromptSet.STANDIN,
+    "standin-short": PromptSet.STANDIN_SHORT,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the operator asks for."""
+
+    model: str
+    prompts: int
+    prompt_set: str
+    """`auto`, a key of the known sets, or the path of a file with the public texts."""
+    form: Literal["plain", "tagged"]
+    device: str
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    threads: int | None
+    gpus: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """The prompts of a run."""
+
+    prompt_set: PromptSet
+    texts: tuple[str, ...]
+
+
+def choose_texts(prompt_set: str, count: int) -> Texts:
+    """The prompts that are asked for.
+
+    Raises:
+        WorkloadError: If the public texts are not on this machine, or are others. A shortened
+            run of `auto` takes stand-ins then; a whole one never does.
+    """
+    if prompt_set in _SETS:
+        chosen = _SETS[prompt_set]
+        return Texts(prompt_set=chosen, texts=load_prompts(chosen, count))
+    public = PromptSet.AI_ENERGY_SCORE
+    if prompt_set != "auto":
+        file = Path(prompt_set).expanduser()
+        return Texts(prompt_set=public, texts=load_prompts(public, count, file=file))
+    try:
+        return Texts(prompt_set=public, texts=load_prompts(public, count))
+    except WorkloadError:
+        if count >= AIES_PROMPT_COUNT:
+            raise
+        standin = PromptSet.STANDIN
+        return Texts(prompt_set=standin, texts=load_prompts(standin, count))
+
+
+def local_workload(prompt_set: PromptSet, count: int, form: str) -> Workload:
+    """The workload of a local run; anything but the whole public set has the smoke name."""
+    whole = prompt_set is PromptSet.AI_ENERGY_SCORE and count == AIES_PROMPT_COUNT
+    return Workload(
+        name=WORKLOAD_NAME if whole else SMOKE_WORKLOAD_NAME,
+        form=WorkloadForm(form),
+        prompts=prompt_set,
+        prompt_count=count,
+    )
+
+
+class LocalRun:
+    """A run that is ready to start.
+
+    Raises:
+        WorkloadError: If model or prompts are not there or not right.
+    """
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        chosen = choose_texts(wanted.prompt_set, wanted.prompts)
+        workload = local_workload(chosen.prompt_set, wanted.prompts, wanted.form)
+        self._device = choose_device(wanted.device)
+        held = hold(
+            resolve_model(wanted.model, cache_dir() / "models"),
+            choose_dtype(wanted.dtype, self._device),
+        )
+        self.task = Task(model=held.ref, workload=workload, seed=LOCAL_SEED)
+        self._engine = TransformersEngine(
+            held=[held],
+            prompts=lambda _workload: chosen.texts,
+            device=self._device,
+            threads=wanted.threads,
+        )
+
+    def prepare(self) -> None:
+        """Load the model and warm it up."""
+        self._engine.prepare(self.task)
+
+    def run(self, watch: Watch) -> Result:
+        """The measured run."""
+        with self._meter() as (meter, gpus):
+            runs, measured = self._measured(meter, watch)
+        return Result(task=self.task, host=self._host(gpus), runs=runs, measured=measured)
+
+    def _measured(
+        self, meter: Meter[Measurement], watch: Watch
+    ) -> tuple[tuple[PromptRun, ...], Measurement | Refusal]:
+        finished: list[tuple[PromptRun, ...]] = []
+
+        def work(stamp: Stamp) -> tuple[PromptRun, ...]:
+            finished.append(self._engine.run(self.task, stamp, watch))
+            return finished[0]
+
+        try:
+            return meter.measure(work, self._engine.synchronise)
+        except MeasurementError as error:
+            if not finished:
+                work(_clock())
+            return finished[0], Refusal.of(error)
+
+    @contextmanager
+    def _meter(self) -> Iterator[tuple[Meter[Measurement], tuple[tuple[str, str], ...]]]:
+        """What meters this run, and the (name, UUID) of the GPUs that it reads."""
+        with ExitStack() as stack:
+            try:
+                nvml = stack.enter_context(open_meter(self._wanted.gpus))
+                nvml.refuse_unless_same_devices(cuda_uuids() if self._on_gpu else ())
+            except MeasurementError as error:
+                absent = isinstance(error, _NO_GPU) and not self._on_gpu
+                yield (EstimateMeter() if absent else RefusedMeter(error)), ()
+                return
+            if self._on_gpu or nvml.is_simulated:
+                yield nvml, tuple((device.name, device.uuid) for device in nvml.devices)
+            else:
+                yield EstimateMeter(), ()  # the GPU is there, and the work is not on it
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self._device != "cpu"
+
+    def _host(self, gpus: tuple[tuple[str, str], ...]) -> Host:
+        versions = {name: importlib.metadata.version(name) for name in _DISTRIBUTIONS}
+        return Host(
+            engine=self._engine.name,
+            device=self._device,
+            gpus=gpus,
+            versions={"python": platform.python_version(), **versions},
+        )
+
+
+class RefusedMeter:
+    """Runs the work without a meter, then says why there was none.
+
+    Args:
+        refusal: Why.
+    """
+
+    def __init__(self, refusal: MeasurementError) -> None:
+        self._refusal = refusal
+
+    def measure(
+        self, work: Callable[[Stamp], T], synchronise: Callable[[], None]
+    ) -> tuple[T, Measurement]:
+        """Run the work.
+
+        Raises:
+            MeasurementError: Always, afterwards.
+        """
+        work(_clock())
+        synchronise()
+        raise self._refusal
+
+
+def _clock() -> Stamp:
+    """Stamps without an energy counter."""
+    start_ns = time.monotonic_ns()
+    return lambda: (microseconds(time.monotonic_ns() - start_ns), None)

@@ -1,0 +1,116 @@
+"""One running miner, put together from its settings: `carbonbench-miner serve`."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import structlog
+
+from miner.archive import FileArchive, data_folder, rounds_folder
+from miner.engine import TransformersEngine, choose_device, choose_dtype
+from miner.holdings import hold_all
+from miner.meter import open_meter
+from miner.reporting import Identity
+from miner.round_meter import RoundMeter, refuse_unmetered
+from miner.server import MAX_BODY_BYTES, HttpServer, bind, create_app
+from miner.session import Ports, Session
+from miner.settings import Settings, announced_axon, subnet_of
+from protocol.auth import MemoryNonceStore, RequestVerifier
+from protocol.model_files import cache_dir
+from protocol.prompt_sources import load_prompts
+from protocol.subtensor import SubtensorChain
+from protocol.wallet import load_wallet
+
+_log = structlog.get_logger("miner")
+
+
+async def serve(settings: Settings) -> None:
+    """Put one miner together and run it until it is told to stop."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+
+    netuid = subnet_of(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(bind(settings.host, settings.port))
+        axon = announced_axon(settings, listener.getsockname()[1])
+        folder = stack.enter_context(data_folder(settings.data_dir.expanduser()))
+        signer = load_wallet(settings.wallet_name, settings.wallet_hotkey, settings.wallet_path)
+        engine = open_engine(settings)
+        meter = stack.enter_context(open_round_meter(settings, engine))
+        chain = await SubtensorChain.connect(
+            endpoint=settings.chain_endpoint, netuid=netuid, signer=signer
+        )
+        stack.push_async_callback(chain.close)
+        identity = Identity(
+            genesis_hash=await chain.genesis_hash(), netuid=netuid, hotkey=signer.hotkey
+        )
+        archive = FileArchive(folder / rounds_folder(identity), keep_rounds=settings.keep_rounds)
+        ports = Ports(
+            chain=chain,
+            signer=signer,
+            engine=engine,
+            meter=meter,
+            archive=archive,
+            pause=asyncio.sleep,
+            monotonic=time.monotonic_ns,
+        )
+        session = Session(
+            identity=identity,
+            network=settings.profile,
+            machine=meter.machine(engine.name),
+            axon=axon,
+            ports=ports,
+        )
+        await session.begin()
+        verifier = RequestVerifier(
+            self_hotkey=signer.hotkey, nonces=MemoryNonceStore(), max_body_bytes=MAX_BODY_BYTES
+        )
+        floor = settings.stake_floor_tao
+        server = HttpServer(create_app(session, archive, verifier, stake_floor_tao=floor))
+        await run_until(stopping, session, server, listener)
+
+
+def open_engine(settings: Settings) -> TransformersEngine:
+    """The engine over the offered models and the network's prompts, both checked."""
+    device = choose_device(settings.device)
+    workload = settings.profile.workload
+    texts = load_prompts(workload.prompts, workload.prompt_count, file=settings.prompts_file)
+    held = hold_all(
+        settings.models,
+        settings.models_dir or cache_dir() / "models",
+        choose_dtype(settings.dtype, device),
+    )
+    return TransformersEngine(
+        held=held, prompts=lambda _workload: texts, device=device, threads=settings.threads
+    )
+
+
+@contextlib.contextmanager
+def open_round_meter(settings: Settings, engine: TransformersEngine) -> Iterator[RoundMeter]:
+    """NVML over the GPUs that the engine computes on."""
+    with open_meter(settings.gpus) as meter:
+        refuse_unmetered(meter, engine.device)
+        yield RoundMeter(meter)
+
+
+async def run_until(
+    stopping: asyncio.Event,
+    session: Session,
+    server: HttpServer,
+    listener: socket.socket,
+) -> None:
+    """Follow the chain and serve, both until the event."""
+    async with asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(session.follow())
+        tasks.create_task(server.run_on(listener))
+        host, port = listener.getsockname()[:2]
+        _log.info("miner_ready", hotkey=session.identity.hotkey, host=host, port=port)
+        await stopping.wait()
+        _log.info("miner_stopping")
+        session.stop()
+        server.stop()
+        following.cancel()
