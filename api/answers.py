@@ -1,0 +1,170 @@
+"""Whole answers as bytes: rows from the release's fragments, the rest by the schema."""
+
+from datetime import datetime
+from typing import Protocol
+
+from api import schemas
+from api.catalogue import Access, Certainty, ModelSlug
+from api.comparison import Difference
+from api.cursors import page_cursor, page_start
+from api.energy import Regime
+from api.footprint import rounded
+from api.grid.intensity import Period
+from api.present import REGIME_NOTES, row_body
+from api.problems import ProblemError
+from api.ranking import Filters, Ranked, Sort, ranked
+from api.recommend import BestHour, NoOption, recommend
+from api.release import Release
+
+
+class RankingQuery(Protocol):
+    """What a ranking is asked for beside its filters."""
+
+    @property
+    def period(self) -> Period:
+        """Time that the ranking speaks about."""
+        ...
+
+    @property
+    def sort(self) -> Sort:
+        """Its order."""
+        ...
+
+    @property
+    def limit(self) -> int:
+        """Rows on a page."""
+        ...
+
+    @property
+    def cursor(self) -> str | None:
+        """Where the page starts; None for the first one."""
+        ...
+
+
+def leaderboard_answer(release: Release, query: RankingQuery, filters: Filters) -> bytes:
+    """A page of the ranking."""
+    order = ranked(
+        [row for row in release.rows if filters.admits(row)], sort=query.sort, period=query.period
+    )
+    start = page_start(query.cursor, release.id)
+    page = order[start : start + query.limit]
+    end = start + len(page)
+    head = schemas.Leaderboard(
+        query=_understood(filters, query),
+        total=len(order),
+        rows=[],
+        next=page_cursor(end, release.id) if end < len(order) else None,
+        regime_note=REGIME_NOTES[filters.regime],
+        meta=release.meta(),
+    )
+    rows = b",".join(release.row_json(item, query.period) for item in page)
+    return head.model_dump_json().encode().replace(b'"rows":[]', b'"rows":[%b]' % rows, 1)
+
+
+def recommend_answer(
+    release: Release, slug: ModelSlug, filters: Filters, period: Period, now: datetime
+) -> bytes:
+    """A recommendation, or the problem that nothing satisfies the question."""
+    model = release.models[slug]
+    advice = recommend(
+        model=model,
+        rows=release.rows,
+        unranked=release.table.unranked,
+        providers=release.catalogue.providers,
+        filters=filters,
+        period=period,
+        ladder=release.ladder,
+        now=now,
+    )
+    if isinstance(advice, NoOption):
+        raise _nothing(model.name, filters, advice)
+    return (
+        schemas.Recommendation(
+            model=schemas.ModelName(id=model.id, name=model.name, family=model.family),
+            best=row_answer(advice.best, period),
+            alternatives=[row_answer(item, period) for item in advice.alternatives],
+            insight=advice.insight,
+            savings=_savings(advice.savings) if advice.savings else None,
+            best_window=_window(advice.best_hour) if advice.best_hour else None,
+            why_not=[
+                schemas.WhyNot(option=reason.option, reason=reason.reason)
+                for reason in advice.reasons
+            ],
+            meta=release.meta(),
+        )
+        .model_dump_json()
+        .encode()
+    )
+
+
+def row_answer(item: Ranked, period: Period) -> schemas.RowAnswer:
+    """A ranked row as the schema has it."""
+    body = row_body(item.row, period)
+    return schemas.RowAnswer(
+        **{name: getattr(body, name) for name in schemas.RowBody.model_fields},
+        rank=item.rank,
+        rank_low=item.rank_low,
+        rank_high=item.rank_high,
+    )
+
+
+def _understood(filters: Filters, query: RankingQuery) -> schemas.Query:
+    return schemas.Query(
+        regime=filters.regime,
+        access=filters.access,
+        status=sorted(filters.statuses),
+        period=query.period,
+        sort=query.sort,
+        family=sorted(filters.families),
+        model=sorted(filters.models),
+        provider=sorted(filters.providers),
+        place=sorted(filters.places),
+        certainty=sorted(filters.certainties),
+        max_price=filters.max_price_usd_per_mtok,
+        min_speed=filters.min_speed_tokens_per_second,
+        limit=query.limit,
+    )
+
+
+def _nothing(name: str, filters: Filters, nothing: NoOption) -> ProblemError:
+    if nothing.binding:
+        binding = ", ".join(nothing.binding)
+        detail = f"no option for {name} satisfies all constraints"
+        return ProblemError(404, "no_option", detail, hint=f"Relax one of: {binding}.")
+    return ProblemError(
+        404,
+        "no_option",
+        f"no {filters.regime} figure for {name} satisfies the question",
+        hint=f"Try regime={_other(filters.regime)} or fewer constraints.",
+    )
+
+
+def _other(regime: Regime) -> Regime:
+    return Regime.SINGLE if regime is Regime.SERVED else Regime.SERVED
+
+
+def _savings(found: Difference) -> schemas.Savings:
+    higher = found.higher
+    where = higher.place_name if higher.certainty is Certainty.PINNED else higher.certainty
+    return schemas.Savings(
+        against=f"{higher.provider.name} ({where})"
+        if higher.access is Access.API
+        else f"self-hosted ({where})",
+        value=rounded(found.saved_g.value),
+        low=rounded(found.saved_g.low),
+        high=rounded(found.saved_g.high),
+        percent=rounded(found.percent),
+        is_meaningful=found.is_meaningful,
+    )
+
+
+def _window(hour: BestHour) -> schemas.Window:
+    return schemas.Window(
+        start=hour.hour.start,
+        end=hour.hour.end,
+        relative_to_day_mean=rounded(hour.relative),
+        swing_percent=rounded(100 * hour.swing),
+        is_worthwhile=hour.is_worthwhile,
+        tier=hour.hour.tier,
+        text=hour.text,
+    )

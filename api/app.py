@@ -1,0 +1,85 @@
+"""The ASGI application: routes, pages, health, problem JSON, guard."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from api import schemas
+from api.footprint import METHODOLOGY_VERSION
+from api.guard import Guard
+from api.pages import build_pages
+from api.problems import install_problem_handlers, problem_response
+from api.release import Holder
+from api.routes import build_routes
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(holder: Holder, *, max_age_seconds: float = 7_200.0) -> FastAPI:
+    """The application over a holder that somebody else refreshes.
+
+    Args:
+        holder: Holds the release that answers.
+        max_age_seconds: Age of the newest refresh from which `/readyz` fails.
+    """
+    app = FastAPI(
+        title="CarbonBench API",
+        version=METHODOLOGY_VERSION,
+        description="Carbon, price and speed of language models by provider and place, every "
+        "figure with an interval and the source of each factor.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    install_problem_handlers(app)
+    app.include_router(build_routes(holder))
+    app.include_router(build_pages(holder))
+    _add_health(app, holder, max_age_seconds)
+    app.middleware("http")(_without_traceback)
+    app.add_middleware(Guard)
+    return app
+
+
+def _add_health(app: FastAPI, holder: Holder, max_age_seconds: float) -> None:
+    @app.get("/healthz", tags=["health"], summary="Whether the process answers")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        summary="Whether the data are fresh enough to answer",
+        response_model=schemas.Readiness,
+        responses={503: {"model": schemas.Readiness}},
+    )
+    def readyz() -> Response:
+        readiness = _readiness(holder, max_age_seconds)
+        status = 200 if readiness.is_ready else 503
+        headers = {"cache-control": "no-store"}
+        return JSONResponse(readiness.model_dump(mode="json"), status, headers)
+
+
+def _readiness(holder: Holder, max_age_seconds: float) -> schemas.Readiness:
+    release, refreshed = holder.release, holder.refreshed_at
+    age = (datetime.now(UTC) - refreshed).total_seconds() if refreshed else None
+    return schemas.Readiness(
+        is_ready=release is not None and age is not None and age <= max_age_seconds,
+        release=release.id if release else None,
+        refresh_age_seconds=round(age, 1) if age is not None else None,
+        max_age_seconds=max_age_seconds,
+        failure=holder.failure,
+        sources=list(release.sources) if release else [],
+    )
+
+
+async def _without_traceback(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """A fault of ours as a problem; its traceback goes to the log only."""
+    try:
+        return await call_next(request)
+    except Exception:
+        log.exception("request failed", path=request.url.path)
+        return problem_response(500, "internal", "something failed on our side", hint="Retry.")

@@ -1,0 +1,236 @@
+"""`carbonbench-api`: check, refresh once, serve. The only place that wires things."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from protocol.errors import ConfigurationError, Error
+
+if TYPE_CHECKING:
+    import httpx
+
+    from api.refresh import Sources
+    from api.settings import Settings
+    from api.store import Store
+
+app = App(
+    name="carbonbench-api",
+    help="Serve carbon, price and speed of language models by provider and place.",
+)
+_EXTRA = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "jinja2", "genai_prices", "psycopg")
+
+
+@app.command
+def serve(
+    *,
+    host: Annotated[str | None, Parameter(help="Address to listen on.")] = None,
+    port: Annotated[int | None, Parameter(help="Port to listen on; 0 picks one.")] = None,
+    data_dir: Annotated[Path | None, Parameter(help="Where the SQLite database lives.")] = None,
+) -> None:
+    """Serve the API and the page, refreshing on schedule, until stopped."""
+    import asyncio
+
+    from api.app import create_app
+    from api.release import Holder
+    from api.serving import bind
+    from api.serving import serve as serve_until_stopped
+
+    settings = _settings(host=host, port=port, data_dir=data_dir)
+    _log_to_stderr()
+    listener = bind(settings.host, settings.port)
+    store = _store(settings)
+    holder = Holder()
+    application = create_app(holder, max_age_seconds=settings.max_age_seconds)
+
+    async def run() -> None:
+        async with _client() as client:
+            await serve_until_stopped(
+                application,
+                listener,
+                _sources(settings, store, client),
+                holder,
+                refresh_seconds=settings.refresh_seconds,
+                announce=lambda url: print(f"CarbonBench API at {url}", flush=True),
+            )
+
+    try:
+        asyncio.run(run())
+    except KeyboardInterrupt:
+        return
+    finally:
+        store.close()
+
+
+@app.command
+def refresh(
+    *,
+    data_dir: Annotated[Path | None, Parameter(help="Where the SQLite database lives.")] = None,
+) -> None:
+    """Refresh once and say what the release holds."""
+    import asyncio
+    from datetime import UTC, datetime
+
+    from api.refresh import refresh as refresh_sources
+    from api.release import Holder
+
+    settings = _settings(data_dir=data_dir)
+    _log_to_stderr()
+    store = _store(settings)
+    holder = Holder()
+
+    async def run() -> None:
+        async with _client() as client:
+            sources = _sources(settings, store, client)
+            await refresh_sources(sources, holder, datetime.now(UTC))
+
+    asyncio.run(run())
+    release = holder.release
+    if release is None:
+        raise ConfigurationError("no release was built")
+    models = {row.model.id for row in release.rows}
+    print(f"release {release.id}: {len(release.rows)} rows, {len(models)} models")
+    for source in release.sources:
+        print(f"  {source.kind} {source.name}: {source.state}, {source.detail}")
+    store.close()
+
+
+@app.command
+def check(
+    *,
+    data_dir: Annotated[Path | None, Parameter(help="Where the SQLite database lives.")] = None,
+) -> None:
+    """Show the effective settings, the tables, the database and the sources."""
+    import os
+
+    from api.settings import Settings
+    from api.tables import load_catalogue
+
+    settings = _settings(data_dir=data_dir)
+    for name in Settings.model_fields:
+        print(f"{name} = {_shown(name, getattr(settings, name))}")
+    known = {f"API_{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(set(filter(_is_ours, os.environ)) - known):
+        print(f"unknown variable {name}: it has no effect")
+    catalogue = load_catalogue()
+    print(
+        f"tables: {len(catalogue.models)} models, {len(catalogue.places)} places, "
+        f"{len(catalogue.evidence)} offers, {len(catalogue.served)} served measurements"
+    )
+    store = _store(settings)
+    for setting in settings.validator_logs:
+        source = store.log_source(setting.url.rstrip("/"))
+        print(f"log {setting.url}: {source.size if source else 0} entries kept")
+    store.close()
+    print("ready")
+
+
+def main() -> None:
+    """Entry point: our errors end with exit code 1, one line and a hint."""
+    try:
+        app()
+    except Error as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        if fault.hint:
+            print(f"hint: {fault.hint}", file=sys.stderr)
+        sys.exit(1)
+    except ModuleNotFoundError as fault:
+        if (fault.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        print(f"error: {fault.name} is not installed", file=sys.stderr)
+        print("hint: pip install 'carbonbench[api]'", file=sys.stderr)
+        sys.exit(1)
+
+
+def _settings(**given: object) -> "Settings":
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from api.settings import Settings
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # names and types are the fields'
+    except ValidationError as fault:
+        first = fault.errors(include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        hint = "See api.env.example."
+        raise ConfigurationError(f"setting API_{name}: {first['msg']}", hint=hint) from None
+    except SettingsError as fault:
+        hint = "Lists are JSON, as in API_VALIDATOR_LOGS='[\"http://127.0.0.1:8091\"]'."
+        raise ConfigurationError(str(fault), hint=hint) from None
+
+
+def _store(settings: "Settings") -> "Store":
+    from api.store import Store
+
+    if settings.database_url is not None:
+        return Store.open(settings.database_url)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        probe = settings.data_dir / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as fault:
+        raise ConfigurationError(
+            f"cannot write to {settings.data_dir}: {fault.strerror}",
+            hint="Choose another folder with --data-dir or API_DATA_DIR.",
+        ) from fault
+    return Store.open(f"sqlite:///{settings.data_dir / 'api.sqlite3'}")
+
+
+def _sources(settings: "Settings", store: "Store", client: "httpx.AsyncClient") -> "Sources":
+    from api.grid.readings import LiveReadings
+    from api.prices import GenaiPrices
+    from api.refresh import Sources
+    from api.tables import load_catalogue
+    from api.verdicts import LogAddress, ValidatorLogs
+    from protocol.ids import Hotkey
+
+    catalogue = load_catalogue()
+    addresses = [
+        LogAddress(
+            url=setting.url.rstrip("/"),
+            validator=Hotkey(setting.hotkey) if setting.hotkey else None,
+            weight=setting.stake,
+        )
+        for setting in settings.validator_logs
+    ]
+    zones = tuple(dict.fromkeys(place.zone for place in catalogue.places.values()))
+    return Sources(
+        catalogue=catalogue,
+        logs=ValidatorLogs(addresses, store, client),
+        grid=LiveReadings((), zones, store),
+        prices=GenaiPrices(),
+        keeper=store,
+    )
+
+
+def _client() -> "httpx.AsyncClient":
+    import httpx
+
+    from api.verdicts import TIMEOUT_SECONDS
+
+    return httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False)
+
+
+def _log_to_stderr() -> None:
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("API_")
+
+
+def _shown(name: str, value: object) -> str:
+    from sqlalchemy.engine import make_url
+
+    if name == "database_url" and isinstance(value, str):
+        return make_url(value).render_as_string(hide_password=True)
+    return str(value)
+
+
+if __name__ == "__main__":
+    main()

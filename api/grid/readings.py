@@ -1,0 +1,90 @@
+"""Live grid sources of a refresh: asked each on its own, remembered in the store."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from api.catalogue import ZoneId
+from api.grid.intensity import History, IntensitySource, Reading
+from api.schemas import SourceState
+from api.store import Store
+from protocol.errors import SourceError
+
+HISTORY_SPAN = timedelta(days=31)
+PULL_EVERY = timedelta(minutes=10)
+"""No source is asked more often: quotas, and hourly data do not change faster."""
+ABSURD_G_PER_KWH = 3_000.0
+"""No grid emits more; such a reading is dropped, as is a negative one."""
+
+log = structlog.get_logger(__name__)
+
+
+class LiveReadings:
+    """The `GridReadings` of a refresh."""
+
+    def __init__(
+        self, sources: Sequence[IntensitySource], zones: Sequence[ZoneId], store: Store
+    ) -> None:
+        self._sources = sources
+        self._zones = zones
+        self._store = store
+        self._states: dict[str, SourceState] = {}
+        self._pulled_at: datetime | None = None
+
+    async def pull(self, now: datetime) -> None:
+        """Ask every source for the last 24 hours, unless it was asked just now."""
+        if not self._sources or (self._pulled_at and now - self._pulled_at < PULL_EVERY):
+            return
+        self._pulled_at = now
+        await asyncio.gather(*(self._ask(source, now) for source in self._sources))
+
+    def history(self, now: datetime) -> History:
+        """Lifecycle average readings of the last 31 days; the first source named wins."""
+        if not self._sources:
+            return {}
+        found: dict[ZoneId, dict[datetime, Reading]] = {}
+        for reading in self._store.readings_since(now - HISTORY_SPAN):
+            if reading.basis == "lifecycle" and reading.signal == "average":
+                found.setdefault(reading.zone, {}).setdefault(reading.start, reading)
+        return found
+
+    def states(self) -> tuple[SourceState, ...]:
+        """Each source as last seen."""
+        return tuple(self._states.values())
+
+    async def _ask(self, source: IntensitySource, now: datetime) -> None:
+        try:
+            readings = [r for r in await source.readings(self._zones, now) if is_sane(r, now)]
+            await asyncio.to_thread(self._store.keep_readings, readings)
+            newest = max((reading.end for reading in readings), default=None)
+            self._note(source.name, "ok" if readings else "empty", f"{len(readings)} hours", newest)
+        except SourceError as fault:
+            log.warning("grid source failed", source=source.name, detail=str(fault))
+            before = self._states.get(source.name)
+            self._note(
+                source.name, "unreachable", str(fault), before.data_as_of if before else None
+            )
+
+    def _note(self, name: str, state: str, detail: str, newest: datetime | None) -> None:
+        self._states[name] = SourceState.model_validate(
+            {
+                "name": name,
+                "kind": "grid",
+                "state": state,
+                "detail": detail,
+                "data_as_of": newest,
+                "entries": None,
+                "validator": None,
+            }
+        )
+
+
+def is_sane(reading: Reading, now: datetime) -> bool:
+    """Whether a reading can be true: a possible value, a whole span, not from the future."""
+    return (
+        0 <= reading.intensity_g_per_kwh <= ABSURD_G_PER_KWH
+        and reading.start < reading.end
+        and reading.start <= now + timedelta(hours=1)
+    )

@@ -1,0 +1,1 @@
+"""Alembic migrations of the API's database; packaged, run at start."""

@@ -1,0 +1,132 @@
+"""Filtering and ordering rows, with rank ranges where intervals overlap."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from api.catalogue import Access, Certainty
+from api.energy import Regime
+from api.footprint import Estimate
+from api.grid.intensity import Period
+from api.offerings import Row
+from protocol.messages import Status
+
+RANKED_STATUSES = frozenset({Status.VERIFIED, Status.PUBLISHED, Status.MODELLED})
+"""What a ranking holds unless it is asked for more: nothing simulated, nothing estimated."""
+
+
+class Sort(StrEnum):
+    """What a ranking is ordered by, best first."""
+
+    CARBON = "carbon"
+    ENERGY = "energy"
+    PRICE = "price"
+    SPEED = "speed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """What a ranking is restricted to; empty sets restrict nothing."""
+
+    regime: Regime = Regime.SERVED
+    access: Access | None = None
+    statuses: frozenset[Status] = RANKED_STATUSES
+    families: frozenset[str] = frozenset()
+    """Lower case."""
+    models: frozenset[str] = frozenset()
+    providers: frozenset[str] = frozenset()
+    places: frozenset[str] = frozenset()
+    """Place ids, region names or areas, lower case."""
+    certainties: frozenset[Certainty] = frozenset()
+    max_price_usd_per_mtok: Decimal | None = None
+    """Largest blended price; rows without a price fall out."""
+    min_speed_tokens_per_second: float | None = None
+    """Least output speed; rows without a speed fall out."""
+
+    def admits(self, row: Row) -> bool:
+        """Whether a row is in."""
+        return (
+            row.regime is self.regime
+            and row.status in self.statuses
+            and (self.access is None or row.access is self.access)
+            and _within(row.model.family.lower(), self.families)
+            and _within(row.model.id, self.models)
+            and _within(row.provider.id, self.providers)
+            and (not self.places or bool(self.places & _place_keys(row)))
+            and (not self.certainties or row.certainty in self.certainties)
+            and self._affords(row)
+            and self._keeps_up(row)
+        )
+
+    def _affords(self, row: Row) -> bool:
+        limit = self.max_price_usd_per_mtok
+        if limit is None:
+            return True
+        price = row.price.blended_usd_per_mtok if row.price else None
+        return price is not None and price <= limit
+
+    def _keeps_up(self, row: Row) -> bool:
+        least = self.min_speed_tokens_per_second
+        if least is None:
+            return True
+        speed = row.figure.speed_tokens_per_second
+        return speed is not None and speed >= least
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """A row and the places that it may hold: first and last possible rank, from 1."""
+
+    row: Row
+    rank: int
+    rank_low: int
+    rank_high: int
+
+
+def ranked(rows: Sequence[Row], *, sort: Sort, period: Period) -> tuple[Ranked, ...]:
+    """The rows in order, ties by id.
+
+    A rank range says which ranks the row could hold given the carbon intervals: rows whose
+    intervals overlap are not told apart. It is stated for carbon whatever the order is.
+    """
+    ordered = sorted(rows, key=lambda row: (*_sort_key(row, sort, period), row.id))
+    intervals = [row.carbon[period].total for row in rows]
+    lows = sorted(interval.low for interval in intervals)
+    highs = sorted(interval.high for interval in intervals)
+    return tuple(
+        Ranked(row=row, rank=position, rank_low=span[0], rank_high=span[1])
+        for position, row in enumerate(ordered, start=1)
+        for span in [_span(row.carbon[period].total, lows, highs)]
+    )
+
+
+def _span(interval: Estimate, lows: list[float], highs: list[float]) -> tuple[int, int]:
+    surely_better = bisect_left(highs, interval.low)
+    possibly_better = bisect_right(lows, interval.high) - 1
+    return 1 + surely_better, 1 + possibly_better
+
+
+def _sort_key(row: Row, sort: Sort, period: Period) -> tuple[bool, float | Decimal]:
+    if sort is Sort.PRICE:
+        price = row.price.blended_usd_per_mtok if row.price else None
+        return (price is None, price if price is not None else Decimal(0))
+    if sort is Sort.SPEED:
+        speed = row.figure.speed_tokens_per_second
+        return (speed is None, -(speed or 0.0))
+    if sort is Sort.ENERGY:
+        return (False, row.energy.estimate.value)
+    return (False, row.carbon[period].total.value)
+
+
+def _within(value: str, allowed: frozenset[str]) -> bool:
+    return not allowed or value in allowed
+
+
+def _place_keys(row: Row) -> frozenset[str]:
+    keys = {row.region.lower()} if row.region else set()
+    if row.certainty is Certainty.PINNED:
+        place = row.places[0]
+        keys |= {place.id, place.area, place.name.lower(), place.zone.lower()}
+    return frozenset(keys)

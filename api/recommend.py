@@ -1,0 +1,207 @@
+"""The lowest-carbon way to run a model, with alternatives, reasons and the best hour.
+
+Every sentence is made by template from the figures beside it, and says so when intervals
+overlap and a difference means nothing.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from api.catalogue import Access, Certainty, Model, Provider, ProviderId
+from api.comparison import Difference, difference
+from api.footprint import rounded
+from api.grid.intensity import Intensity, Period, Tier
+from api.grid.ladder import Ladder
+from api.offerings import Row, Unranked
+from api.ranking import Filters, Ranked, Sort, ranked
+
+ALTERNATIVES = 4
+WORTHWHILE_SWING = 0.15
+"""Day swing (highest - lowest over mean) from which shifting work in time is advised."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestHour:
+    """The cleanest of the next 24 hours at a place."""
+
+    hour: Intensity
+    relative: float
+    """Its intensity over the mean of the 24 hours."""
+    swing: float
+    """(Highest - lowest) / mean."""
+    is_worthwhile: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """An option that was not chosen, and why."""
+
+    option: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """The answer."""
+
+    best: Ranked
+    alternatives: tuple[Ranked, ...]
+    savings: Difference | None
+    """Against the option with the most carbon."""
+    best_hour: BestHour | None
+    insight: str
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoOption:
+    """No row satisfies the question; `binding` names what excludes all."""
+
+    binding: tuple[str, ...]
+    """Constraints of which dropping any single one would give an answer."""
+
+
+def recommend(  # noqa: PLR0913 - the question has this many parts
+    *,
+    model: Model,
+    rows: Sequence[Row],
+    unranked: Sequence[Unranked],
+    providers: Mapping[ProviderId, Provider],
+    filters: Filters,
+    period: Period,
+    ladder: Ladder,
+    now: datetime,
+) -> Advice | NoOption:
+    """The lowest-carbon rows of one model under constraints.
+
+    Providers are preferred when access is left open; without any, machines of one's own are
+    advised and the answer says so.
+    """
+    own = [row for row in rows if row.model.id == model.id]
+    admitted = _preferring_providers([row for row in own if filters.admits(row)], filters)
+    if not admitted:
+        return NoOption(binding=tuple(_binding(own, filters)))
+    order = ranked(admitted, sort=Sort.CARBON, period=period)
+    best = order[0]
+    savings = difference(best.row, order[-1].row, period) if len(order) > 1 else None
+    hour = _best_hour(best.row, ladder, now)
+    return Advice(
+        best=best,
+        alternatives=order[1 : 1 + ALTERNATIVES],
+        savings=savings,
+        best_hour=hour,
+        insight=_insight(best.row, savings, hour, period),
+        reasons=tuple(_reasons(model, own, unranked, providers, admitted)),
+    )
+
+
+def _preferring_providers(admitted: list[Row], filters: Filters) -> list[Row]:
+    if filters.access is not None:
+        return admitted
+    sold = [row for row in admitted if row.access is Access.API]
+    return sold or admitted
+
+
+def _binding(own: Sequence[Row], filters: Filters) -> Iterator[str]:
+    blank = Filters()
+    for name in (
+        "regime",
+        "access",
+        "statuses",
+        "providers",
+        "places",
+        "certainties",
+        "max_price_usd_per_mtok",
+        "min_speed_tokens_per_second",
+    ):
+        if getattr(filters, name) == getattr(blank, name) and name != "regime":
+            continue
+        if name == "regime":
+            relaxed = [replace(filters, regime=other) for other in type(filters.regime)]
+        else:
+            relaxed = [replace(filters, **{name: getattr(blank, name)})]
+        if any(each.admits(row) for each in relaxed for row in own):
+            yield name
+
+
+def _best_hour(row: Row, ladder: Ladder, now: datetime) -> BestHour | None:
+    if row.certainty is not Certainty.PINNED:
+        return None
+    start = now.replace(minute=0, second=0, microsecond=0)
+    hours = ladder.day(row.places[0], start)
+    if any(hour.tier in {Tier.ANNUAL, Tier.COUNTRY} for hour in hours):
+        return None
+    values = [hour.factor.estimate.value for hour in hours]
+    mean = sum(values) / len(values)
+    lowest = min(range(len(values)), key=values.__getitem__)
+    swing = (max(values) - min(values)) / mean
+    worthwhile = swing >= WORTHWHILE_SWING
+    hour, relative = hours[lowest], values[lowest] / mean
+    advice = (
+        f"Running then instead of at the day's mean saves {1 - relative:.0%}."
+        if worthwhile
+        else f"The day swings by only {swing:.0%}: timing does not help here."
+    )
+    return BestHour(
+        hour=hour,
+        relative=relative,
+        swing=swing,
+        is_worthwhile=worthwhile,
+        text=f"Cleanest of the next 24 hours in {row.places[0].name}: "
+        f"{hour.start:%H:%M} to {hour.end:%H:%M} UTC. {advice}",
+    )
+
+
+def _insight(best: Row, savings: Difference | None, hour: BestHour | None, period: Period) -> str:
+    carbon = best.carbon[period].total
+    place = best.place_name if best.certainty is Certainty.PINNED else f"location {best.certainty}"
+    text = (
+        f"{best.model.name} on {best.provider.name} ({place}): {rounded(carbon.value, 2):g} gCO2e "
+        f"per million output tokens ({rounded(carbon.low, 2):g} to {rounded(carbon.high, 2):g}, "
+        f"95 %), energy {best.status}."
+    )
+    if savings is None:
+        return f"{text} It is the only option with evidence."
+    against = f"{savings.higher.provider.name} ({savings.higher.place_name})"
+    if savings.is_meaningful:
+        text += (
+            f" That is {savings.percent:.0f} % less than {against}: "
+            f"{rounded(savings.saved_g.value, 2):g} g per million tokens."
+        )
+    else:
+        text += f" The difference to {against} is not meaningful: the intervals overlap."
+    return f"{text} {hour.text}" if hour else text
+
+
+def _reasons(
+    model: Model,
+    own: Sequence[Row],
+    unranked: Sequence[Unranked],
+    providers: Mapping[ProviderId, Provider],
+    admitted: Sequence[Row],
+) -> Iterator[Reason]:
+    blocked = {item.provider: item.reason for item in unranked if item.model == model.id}
+    offering = {row.provider.id for row in own}
+    for provider in providers.values():
+        if provider.access is Access.SELF_HOSTED:
+            continue
+        if provider.id in blocked and provider.id not in offering:
+            yield Reason(option=provider.name, reason=blocked[provider.id])
+        elif provider.id not in offering:
+            reason = "no evidence that this provider sells the model"
+            yield Reason(option=provider.name, reason=reason)
+    unpinned = {row.provider.name for row in admitted if row.certainty is not Certainty.PINNED}
+    for name in sorted(unpinned):
+        reason = (
+            "some of its offers do not say where they run: they are ranked by the mean of the "
+            "places that they may run in, never by the cleanest"
+        )
+        yield Reason(option=name, reason=reason)
+    if not any(row.access is Access.API for row in admitted):
+        yield Reason(
+            option="any provider",
+            reason="no provider with evidence satisfies the question: this is the measured "
+            "machine on a grid of your choice",
+        )

@@ -1,0 +1,173 @@
+"""The story of one release: pull, verify, join, encode, swap.
+
+    1. pull the validators' logs; what verifies is kept, a source that does not is refused
+       and its last good state goes on
+    2. pull grid readings from the live sources that are configured, keep their history
+    3. merge network cells, published and modelled figures into one list, nothing averaged
+       across methods
+    4. join figures x evidence x places x prices into rows
+    5. encode, keep the release, and swap it in by reference
+
+A failing source never stops a release: it is named in it. A refresh that finds nothing new
+changes nothing.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from api.catalogue import Catalogue, model_names
+from api.energy import modelled_figures, served_figures, single_figures
+from api.grid.intensity import History
+from api.grid.ladder import Ladder
+from api.network import SignedRecord, network_figures, network_models
+from api.offerings import PriceBook, build_table
+from api.release import Holder, Release
+from api.schemas import SourceState
+
+log = structlog.get_logger(__name__)
+
+
+class VerdictLogs(Protocol):
+    """The validators' logs, as far as they verify."""
+
+    async def pull(self, now: datetime) -> None:
+        """Fetch and verify what is new; never raises for a source's fault."""
+        ...
+
+    def records(self) -> Sequence[SignedRecord]:
+        """All verified round records, oldest first."""
+        ...
+
+    def states(self) -> Sequence[SourceState]:
+        """Each source as last seen."""
+        ...
+
+
+class GridReadings(Protocol):
+    """Readings of the live grid sources, with their history."""
+
+    async def pull(self, now: datetime) -> None:
+        """Fetch what is new; never raises for a source's fault."""
+        ...
+
+    def history(self, now: datetime) -> History:
+        """Lifecycle average readings of the last 31 days."""
+        ...
+
+    def states(self) -> Sequence[SourceState]:
+        """Each source as last seen."""
+        ...
+
+
+class ReleaseKeeper(Protocol):
+    """Where releases are kept."""
+
+    def keep(self, release: Release, inputs_digest: str) -> None:
+        """Keep a release and the prices in it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Everything that a refresh reads from and writes to."""
+
+    catalogue: Catalogue
+    logs: VerdictLogs
+    grid: GridReadings
+    prices: PriceBook
+    keeper: ReleaseKeeper
+
+
+async def refresh(sources: Sources, holder: Holder, now: datetime) -> Release:
+    """One refresh; the release that answers afterwards.
+
+    Args:
+        sources: Where figures come from.
+        holder: Where the new release is put.
+        now: Aware UTC time.
+    """
+    await asyncio.gather(sources.logs.pull(now), sources.grid.pull(now))
+    records = tuple(sources.logs.records())
+    history = sources.grid.history(now)
+    digest = _inputs_digest(sources.catalogue, records, history, now)
+    states = (*sources.logs.states(), *sources.grid.states())
+    held = holder.release
+    if held is not None and held.inputs_digest == digest:
+        if held.sources != states:
+            holder.swap(held.with_sources(states))
+        return held
+    release = await asyncio.to_thread(build_release, sources, records, history, states, digest, now)
+    await asyncio.to_thread(sources.keeper.keep, release, digest)
+    holder.swap(release)
+    log.info("release", release=release.id, rows=len(release.rows), records=len(records))
+    return release
+
+
+def build_release(
+    sources: Sources,
+    records: Sequence[SignedRecord],
+    history: History,
+    states: Sequence[SourceState],
+    digest: str,
+    now: datetime,
+) -> Release:
+    """Join everything into a release."""
+    catalogue = sources.catalogue
+    known = model_names(catalogue.models)
+    models = {**catalogue.models, **network_models(records, known)}
+    names = model_names(models)
+    ladder = Ladder(catalogue, history)
+    figures = [
+        *network_figures(records, names),
+        *served_figures(catalogue.served),
+        *single_figures(catalogue.single),
+    ]
+    measured = {figure.model for figure in figures if figure.regime == "served"}
+    unmeasured = [model for model in models.values() if model.id not in measured]
+    figures.extend(modelled_figures(unmeasured))
+    table = build_table(
+        catalogue=catalogue,
+        models=models,
+        figures=figures,
+        ladder=ladder,
+        prices=sources.prices,
+        now=now,
+    )
+    return Release(
+        id=f"{now:%Y-%m-%d}-{digest[:8]}",
+        computed_at=now,
+        data_as_of=max([now.replace(minute=0, second=0, microsecond=0), *_times(records)]),
+        inputs_digest=digest,
+        catalogue=catalogue,
+        models=models,
+        names=names,
+        figures=tuple(figures),
+        table=table,
+        ladder=ladder,
+        sources=tuple(states),
+    )
+
+
+def _times(records: Sequence[SignedRecord]) -> list[datetime]:
+    return [record.signed_at for record in records]
+
+
+def _inputs_digest(
+    catalogue: Catalogue, records: Sequence[SignedRecord], history: History, now: datetime
+) -> str:
+    """Names everything that the figures depend on; time counts by the hour."""
+    hashed = hashlib.sha256(catalogue.content_digest.encode())
+    hashed.update(f"{now:%Y-%m-%dT%H}".encode())
+    for source in records:
+        hashed.update(source.digest.encode())
+    for zone in sorted(history):
+        for start in sorted(history[zone]):
+            value = history[zone][start].intensity_g_per_kwh
+            hashed.update(f"{zone} {start.isoformat()} {value!r}\n".encode())
+    return hashed.hexdigest()

@@ -1,0 +1,145 @@
+"""One immutable release: all rows of a moment, encoded once, swapped by reference.
+
+Readers hold a `Release` and never touch the database. A page is built from row fragments
+that are encoded at most once per period; whole answers are kept as well, with their ETag.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from api import schemas
+from api.catalogue import Catalogue, Model, ModelSlug
+from api.energy import EnergyFigure
+from api.footprint import METHODOLOGY_VERSION
+from api.grid.intensity import Period
+from api.grid.ladder import Ladder
+from api.offerings import Row, Table
+from api.present import ACCOUNTING, BOUNDARY, SCOPE, row_body
+from api.ranking import Ranked
+
+ATTRIBUTION = [
+    "Electricity Maps (ODbL-1.0)",
+    "Ember (CC BY 4.0)",
+    "ML.ENERGY",
+    "AI Energy Score (Apache-2.0)",
+    "EcoLogits (MPL-2.0)",
+    "genai-prices and litellm price files (MIT)",
+]
+_ANSWERS_KEPT = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """A body as it goes out, with its strong ETag."""
+
+    body: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Everything that answers are made from, as of one refresh."""
+
+    id: str
+    computed_at: datetime
+    data_as_of: datetime
+    inputs_digest: str
+    """Names everything that the figures depend on."""
+    catalogue: Catalogue
+    models: Mapping[ModelSlug, Model]
+    names: Mapping[str, ModelSlug]
+    figures: tuple[EnergyFigure, ...]
+    table: Table
+    ladder: Ladder
+    sources: tuple[schemas.SourceState, ...]
+    _fragments: dict[tuple[str, Period], bytes] = field(default_factory=dict)
+    _answers: dict[str, Encoded] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """All rows, unordered."""
+        return self.table.rows
+
+    def with_sources(self, sources: Sequence[schemas.SourceState]) -> "Release":
+        """The same figures with newer states of the sources; row fragments are kept."""
+        return replace(self, sources=tuple(sources), _answers={}, _lock=threading.Lock())
+
+    def meta(self) -> schemas.Meta:
+        """What every answer says about itself."""
+        return schemas.Meta(
+            release=self.id,
+            methodology=METHODOLOGY_VERSION,
+            data_as_of=self.data_as_of,
+            computed_at=self.computed_at,
+            scope=SCOPE,
+            accounting=ACCOUNTING,
+            boundary=BOUNDARY,
+            attribution=ATTRIBUTION,
+            sources=list(self.sources),
+        )
+
+    def row_json(self, item: Ranked, period: Period) -> bytes:
+        """One row of a ranking as JSON."""
+        key = (item.row.id, period)
+        fragment = self._fragments.get(key)
+        if fragment is None:
+            fragment = row_body(item.row, period).model_dump_json().encode()
+            self._fragments[key] = fragment
+        ranks = (item.rank, item.rank_low, item.rank_high)
+        return fragment[:-1] + b',"rank":%d,"rank_low":%d,"rank_high":%d}' % ranks
+
+    def answer(self, key: str, build: Callable[[], bytes]) -> Encoded:
+        """A whole answer by its canonical query; built at most once while it is kept."""
+        held = self._answers.get(key)
+        if held is None:
+            held = encoded(build())
+            with self._lock:
+                if len(self._answers) >= _ANSWERS_KEPT:
+                    self._answers.pop(next(iter(self._answers)), None)
+                self._answers[key] = held
+        return held
+
+
+def encoded(body: bytes) -> Encoded:
+    """A body with its ETag: the first 16 hex digits of its SHA-256."""
+    return Encoded(body=body, etag=f'"{hashlib.sha256(body).hexdigest()[:16]}"')
+
+
+class Holder:
+    """Holds the release that answers now; the swap is one reference."""
+
+    def __init__(self) -> None:
+        self._release: Release | None = None
+        self._refreshed_at: datetime | None = None
+        self._failure = ""
+
+    @property
+    def release(self) -> Release | None:
+        """The newest release; None before the first refresh."""
+        return self._release
+
+    @property
+    def refreshed_at(self) -> datetime | None:
+        """When a refresh last succeeded, whether or not it found anything new."""
+        return self._refreshed_at
+
+    @property
+    def failure(self) -> str:
+        """Why the newest refresh failed; empty when it did not."""
+        return self._failure
+
+    def swap(self, release: Release) -> None:
+        """Answer from this release from now on."""
+        self._release = release
+
+    def succeeded(self, now: datetime) -> None:
+        """A refresh went through."""
+        self._refreshed_at, self._failure = now, ""
+
+    def failed(self, failure: str) -> None:
+        """A refresh did not; the release that is held goes on answering."""
+        self._failure = failure

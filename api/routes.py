@@ -1,0 +1,186 @@
+"""The HTTP face of a release: parse, look up, answer. No logic lives here."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api import schemas
+from api.answers import leaderboard_answer, recommend_answer
+from api.catalogue import Access, Certainty, ModelSlug, find_model
+from api.energy import Regime
+from api.grid.intensity import Period
+from api.problems import ProblemError
+from api.ranking import RANKED_STATUSES, Filters, Sort
+from api.release import Encoded, Holder, Release
+from protocol.messages import Status
+
+MAX_LIMIT = 200
+CACHE_CONTROL = "public, max-age=60, stale-while-revalidate=300"
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Names = Annotated[list[Name], Field(max_length=20)]
+
+_PROBLEM = {
+    "model": schemas.Problem,
+    "content": {"application/problem+json": {}},
+    "description": "Problem (RFC 9457)",
+}
+PROBLEMS: dict[int | str, dict[str, object]] = {
+    404: _PROBLEM,
+    410: _PROBLEM,
+    414: _PROBLEM,
+    422: _PROBLEM,
+    503: _PROBLEM,
+}
+
+
+class _Selection(BaseModel):
+    """Filters that all views share."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    regime: Regime = Regime.SERVED
+    access: Access | None = None
+    status: list[Status] = Field(default_factory=list, max_length=6)
+    provider: Names = Field(default_factory=list)
+    place: Names = Field(default_factory=list)
+    certainty: list[Certainty] = Field(default_factory=list, max_length=4)
+    period: Period = Period.YEAR
+    max_price: Annotated[Decimal, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = None
+    min_speed: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
+
+
+class LeaderboardQuery(_Selection):
+    """Parameters of the ranking."""
+
+    family: Names = Field(default_factory=list)
+    model: Names = Field(default_factory=list)
+    sort: Sort = Sort.CARBON
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 50
+    cursor: Annotated[str, Field(max_length=100)] | None = None
+
+
+class RecommendQuery(_Selection):
+    """Parameters of a recommendation."""
+
+    model: Name
+
+
+def build_routes(holder: Holder) -> APIRouter:
+    """All data routes over the release that answers now."""
+    router = APIRouter()
+
+    @router.get(
+        "/api/v1/leaderboard",
+        response_model=schemas.Leaderboard,
+        responses=PROBLEMS,
+        tags=["ranking"],
+        summary="Ranking of model x provider x place",
+    )
+    def leaderboard(request: Request, query: Annotated[LeaderboardQuery, Query()]) -> Response:
+        release = current(holder)
+        filters = leaderboard_filters(release, query)
+        answer = release.answer(
+            f"leaderboard?{query.model_dump_json()}",
+            lambda: leaderboard_answer(release, query, filters),
+        )
+        return respond(request, answer)
+
+    @router.get(
+        "/api/v1/recommend",
+        response_model=schemas.Recommendation,
+        responses=PROBLEMS,
+        tags=["ranking"],
+        summary="The lowest-carbon way to run a model",
+    )
+    @router.get(
+        "/api/recommend",
+        response_model=schemas.Recommendation,
+        responses=PROBLEMS,
+        tags=["ranking"],
+        summary="Alias of /api/v1/recommend",
+    )
+    def recommend(request: Request, query: Annotated[RecommendQuery, Query()]) -> Response:
+        release = current(holder)
+        slug = resolve(release, query.model)
+        now = datetime.now(UTC)
+        hour = f"{now:%Y%m%d%H}"
+        answer = release.answer(
+            f"recommend?{slug}&{hour}&{query.model_dump_json()}",
+            lambda: recommend_answer(release, slug, selection_filters(query), query.period, now),
+        )
+        return respond(request, answer)
+
+    return router
+
+
+def current(holder: Holder) -> Release:
+    """The release that answers, or a problem when there is none yet."""
+    release = holder.release
+    if release is None:
+        raise ProblemError(503, "not_ready", "the first release is being built", hint="Retry.")
+    return release
+
+
+def resolve(release: Release, name: str) -> ModelSlug:
+    """The one model that a name means, or a problem with suggestions."""
+    found = find_model(name, release.names)
+    if isinstance(found, str):
+        return found
+    if found:
+        detail = f"{name!r} is not the name of one model"
+        hint = "Use one of the suggestions."
+        raise ProblemError(404, "unknown_model", detail, hint=hint, suggestions=found)
+    raise ProblemError(
+        404, "unknown_model", f"no model is named {name!r}", hint="See /api/v1/models."
+    )
+
+
+def selection_filters(query: _Selection) -> Filters:
+    """The shared filters of a query."""
+    return Filters(
+        regime=query.regime,
+        access=query.access,
+        statuses=frozenset(query.status) or RANKED_STATUSES,
+        providers=_lower(query.provider),
+        places=_lower(query.place),
+        certainties=frozenset(query.certainty),
+        max_price_usd_per_mtok=query.max_price,
+        min_speed_tokens_per_second=query.min_speed,
+    )
+
+
+def leaderboard_filters(release: Release, query: LeaderboardQuery) -> Filters:
+    """The filters of a ranking; a served ranking without stated access holds providers only."""
+    shared = selection_filters(query)
+    access = query.access
+    if access is None and query.regime is Regime.SERVED and not query.provider:
+        access = Access.API
+    return Filters(
+        regime=shared.regime,
+        access=access,
+        statuses=shared.statuses,
+        families=_lower(query.family),
+        models=frozenset(resolve(release, name) for name in query.model),
+        providers=shared.providers,
+        places=shared.places,
+        certainties=shared.certainties,
+        max_price_usd_per_mtok=shared.max_price_usd_per_mtok,
+        min_speed_tokens_per_second=shared.min_speed_tokens_per_second,
+    )
+
+
+def respond(request: Request, answer: Encoded, media_type: str = "application/json") -> Response:
+    """An encoded answer, or 304 when the caller holds it already."""
+    headers = {"etag": answer.etag, "cache-control": CACHE_CONTROL, "vary": "accept-encoding"}
+    known = request.headers.get("if-none-match", "")
+    if known == "*" or answer.etag in [tag.strip().removeprefix("W/") for tag in known.split(",")]:
+        return Response(status_code=304, headers=headers)
+    return Response(answer.body, headers=headers, media_type=media_type)
+
+
+def _lower(values: list[str]) -> frozenset[str]:
+    return frozenset(value.strip().lower() for value in values)

@@ -1,0 +1,63 @@
+"""The API's settings: environment variables `API_*`, read once by `api.cli`.
+
+Also read from `api.env` in the working directory. `DATABASE_URL` is shared with other tools
+and has no prefix.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=0, lt=65536)]
+
+
+class LogSetting(BaseModel):
+    """A validator's log to follow."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=500)]
+    """Base URL of the validator's server."""
+    hotkey: Annotated[str, Field(pattern=r"^[1-9A-HJ-NP-Za-km-z]{46,49}$")] | None = None
+    """Who must have signed; without it the first signer is trusted and held to."""
+    stake: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of this validator where several are merged."""
+
+
+class Settings(BaseSettings):
+    """All settings of the API."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="API_",
+        env_file="api.env",
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+    )
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Port = 8080
+    """Port to listen on; 0 picks a free one."""
+    data_dir: Path = Path.home() / ".carbonbench" / "api"
+    """Where the SQLite database lives."""
+    database_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("API_DATABASE_URL", "DATABASE_URL")
+    )
+    """SQLAlchemy URL of the database; SQLite under the data directory by default."""
+    validator_logs: tuple[LogSetting, ...] = ()
+    """Logs to follow, as JSON: a list of URLs, or of {"url", "hotkey", "stake"}."""
+    refresh_seconds: Annotated[float, Field(ge=0.5, le=86_400)] = 300.0
+    """Time between two refreshes."""
+    max_age_seconds: Annotated[float, Field(gt=0)] = 7_200.0
+    """Age of the newest successful refresh from which `/readyz` fails."""
+
+    @field_validator("validator_logs", mode="before")
+    @classmethod
+    def _plain_urls(cls, value: object) -> object:
+        """A plain URL stands for a log without an expected hotkey."""
+        if isinstance(value, list):
+            return [{"url": item} if isinstance(item, str) else item for item in value]
+        return value
