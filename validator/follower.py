@@ -1,0 +1,153 @@
+"""Keeps rounds going: follows the chain's head and plays each round, whatever happens."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from protocol.chain import Block, Chain
+from protocol.errors import ChainError, Error
+from protocol.ids import BlockNumber, RoundNumber
+from protocol.rounds import Schedule
+from validator.round import RoundStory
+
+_log = structlog.get_logger(__name__)
+
+_POLL_MIN_SECONDS = 0.1
+_POLL_MAX_SECONDS = 2.0
+_ALARM_SECONDS = 60.0
+_RETRY_BLOCKS = 2
+
+
+@dataclass(slots=True)
+class HeadClock:
+    """The chain's head, polled. Adapter of `validator.ports.Clock`.
+
+    Args:
+        chain: The chain.
+        block_seconds: Expected time between blocks; polled twice in it.
+    """
+
+    chain: Chain
+    block_seconds: float
+    _head: Block | None = None
+    _moved: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def head(self) -> Block:
+        """The newest block that was seen.
+
+        Raises:
+            ChainError: If none was seen yet.
+        """
+        if self._head is None:
+            raise ChainError("no block was seen yet")
+        return self._head
+
+    async def reached(self, number: BlockNumber) -> None:
+        """Return once the head is at this block or beyond."""
+        async with self._moved:
+            await self._moved.wait_for(
+                lambda: self._head is not None and self._head.number >= number
+            )
+
+    def unix_ms(self) -> int:
+        """Wall-clock time (ms)."""
+        return time.time_ns() // _NS_PER_MS
+
+    async def start(self) -> None:
+        """See the first block.
+
+        Raises:
+            ChainError: If the chain does not answer.
+        """
+        await self._see(await self.chain.head())
+
+    async def follow(self) -> None:
+        """Poll the head for ever; a chain that is away is asked again."""
+        pause = min(max(self.block_seconds / 2, _POLL_MIN_SECONDS), _POLL_MAX_SECONDS)
+        away_since: float | None = None
+        while True:
+            try:
+                await self._see(await self.chain.head())
+            except ChainError as error:
+                away_since = away_since or time.monotonic()
+                if time.monotonic() - away_since > _ALARM_SECONDS:
+                    _log.error("chain_away", error=str(error))
+                    away_since = time.monotonic()
+            else:
+                away_since = None
+            await asyncio.sleep(pause)
+
+    async def _see(self, head: Block) -> None:
+        if self._head is not None and head.number <= self._head.number:
+            return
+        async with self._moved:
+            self._head = head
+            self._moved.notify_all()
+
+
+_NS_PER_MS = 10**6
+
+
+class Follower:
+    """Plays every round once: those that were left open, and each new one.
+
+    Args:
+        story: Plays a round.
+        clock: Where the chain is.
+        schedule: When rounds begin.
+        unsettled: Rounds that were begun and not finished, as stored.
+    """
+
+    def __init__(
+        self,
+        story: RoundStory,
+        clock: HeadClock,
+        schedule: Schedule,
+        unsettled: Callable[[], tuple[RoundNumber, ...]],
+    ) -> None:
+        self._story = story
+        self._clock = clock
+        self._schedule = schedule
+        self._unsettled = unsettled
+
+    async def run(self) -> None:
+        """Play rounds until cancelled.
+
+        Raises:
+            Error: What a round could not get over, such as a full disk.
+        """
+        async with asyncio.TaskGroup() as group:
+            playing = set(self._unsettled())
+            for number in sorted(playing):
+                group.create_task(self._play(number))
+            while True:
+                number = self._schedule.round_at(self._clock.head.number)
+                if number not in playing:
+                    playing.add(number)
+                    group.create_task(self._play(number))
+                await self._clock.reached(self._schedule.start(RoundNumber(number + 1)))
+
+    async def _play(self, number: RoundNumber) -> None:
+        """One round, again and again while the chain is away."""
+        while True:
+            try:
+                await self._story.play(number)
+            except* ChainError as faults:
+                _log.warning("round_interrupted", round=number, error=str(faults.exceptions[0]))
+            else:
+                return
+            head = self._clock.head.number
+            await self._clock.reached(BlockNumber(head + _RETRY_BLOCKS))
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first plain exception of a group, so that it can be told in one line."""
+    for fault in group.exceptions:
+        found = first_error(fault) if isinstance(fault, BaseExceptionGroup) else fault
+        if isinstance(found, Error):
+            return found
+    return group

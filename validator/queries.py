@@ -1,0 +1,77 @@
+"""The longer questions to the validator's database, each on a session of `validator.store`."""
+
+from collections import defaultdict
+from statistics import median
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from protocol.ids import Coldkey, Hotkey, RoundNumber
+from protocol.units import Seconds, Watts, joules, seconds_from_us
+from validator.cohorts import Observation
+from validator.physics import Baseline
+from validator.rows import RECORD
+from validator.tables import EntryRow, ScoreRow
+
+_BASELINE_REPORTS = 50
+_BASELINE_MINERS = 3
+
+
+def baseline(session: Session, cell_key: str, without: Hotkey) -> Baseline | None:
+    """Medians of other miners' latest accepted reports in a cell; None if too few."""
+    wanted = (
+        select(EntryRow.miner, EntryRow.energy_mj, EntryRow.duration_us)
+        .where(EntryRow.cell_key == cell_key, EntryRow.miner != without)
+        .order_by(EntryRow.round.desc(), EntryRow.miner)
+        .limit(_BASELINE_REPORTS)
+    )
+    runs = [
+        (miner, joules(energy_mj), seconds_from_us(duration_us))
+        for miner, energy_mj, duration_us in session.execute(wanted)
+        if energy_mj and duration_us
+    ]
+    if len({miner for miner, _, _ in runs}) < _BASELINE_MINERS:
+        return None
+    return Baseline(
+        median_power=Watts(median(energy / span for _, energy, span in runs)),
+        median_duration=Seconds(median(span for _, _, span in runs)),
+    )
+
+
+def history(session: Session, number: RoundNumber, first: RoundNumber) -> tuple[Observation, ...]:
+    """Accepted reports from round `first` to the one before `number`."""
+    same_seat = (ScoreRow.round == EntryRow.round) & (ScoreRow.miner == EntryRow.miner)
+    wanted = (
+        select(
+            EntryRow.cell_key, EntryRow.miner, ScoreRow.operator, EntryRow.round, EntryRow.log_nano
+        )
+        .join(ScoreRow, same_seat)
+        .where(EntryRow.outcome == "accepted", EntryRow.round >= first, EntryRow.round < number)
+        .order_by(EntryRow.round, EntryRow.miner)
+    )
+    return tuple(
+        Observation(
+            cell_key=cell_key,
+            miner=Hotkey(miner),
+            operator=Coldkey(operator),
+            round=RoundNumber(seen),
+            log_nano=log,
+        )
+        for cell_key, miner, operator, seen, log in session.execute(wanted)
+        if cell_key is not None and log is not None
+    )
+
+
+def recent_codes(
+    session: Session, number: RoundNumber, count: int
+) -> dict[Hotkey, tuple[str, ...]]:
+    """Codes ("" for accepted) of each miner's verdicts in the last rounds, newest last."""
+    wanted = (
+        select(EntryRow.miner, EntryRow.code)
+        .where(EntryRow.round >= number - count, EntryRow.round < number, EntryRow.miner != RECORD)
+        .order_by(EntryRow.round)
+    )
+    codes: defaultdict[Hotkey, tuple[str, ...]] = defaultdict(tuple)
+    for miner, code in session.execute(wanted):
+        codes[Hotkey(miner)] += (code or "",)
+    return dict(codes)

@@ -1,0 +1,336 @@
+"""The story of one round, from the block that opens it to the verdicts on its miners.
+
+Reads top to bottom in `RoundStory.play`: open, collect commitments, draw the sample, take in
+reports and judge them. `validator.settlement` has the end: scores, log and weights. Every step
+first looks at what is stored and does only the rest, so `play` may be called again after
+anything, a killed process included, and nothing is lost or done twice.
+
+A miner that was not asked in time, because this validator was away, gets no verdict at all:
+our absence is not its failure.
+"""
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+
+from protocol.canonical import message_digest
+from protocol.chain import Axon, Block, Neuron
+from protocol.errors import ProtocolError, Rejection, RejectionCode, WorkloadError
+from protocol.ids import BlockNumber, RoundNumber
+from protocol.messages import Commitment, Profile, Report
+from protocol.models import CATALOGUE
+from protocol.networks import Network
+from protocol.signing import Signed, sign, verify
+from protocol.units import Seconds, seconds_from_us
+from validator.checks import Terms, check_chain, check_profile, check_round, rejection_of
+from validator.judging import Context, Evidence, judge_report
+from validator.ports import Ports
+from validator.records import Facts, Opening, Seat
+from validator.scoring import reason
+from validator.settlement import conclude, settle
+from validator.verdicts import Case, Judge, cell_of, trace_digest, verdict_on
+
+_log = structlog.get_logger(__name__)
+
+_PUNCTUAL_BLOCKS = 1
+"""A round first seen this many blocks after its start was seen from its start."""
+_US_PER_MS = 10**3
+_CATALOGUED = frozenset((str(model.id), model.revision) for model in CATALOGUE)
+
+_EXCLUDED = Rejection(code=RejectionCode.EXCLUDED, detail="excluded for proven fraud")
+
+
+class RoundStory:
+    """Plays rounds of one network, as one validator.
+
+    Args:
+        judge: Who judges, and where.
+        ports: The world.
+    """
+
+    def __init__(self, judge: Judge, ports: Ports) -> None:
+        self._judge = judge
+        self._ports = ports
+        self._bench = asyncio.Lock()
+        """Re-scoring takes all cores: one report at a time."""
+
+    @property
+    def _network(self) -> Network:
+        return self._judge.network
+
+    async def play(self, number: RoundNumber) -> None:
+        """The round, from wherever it stands to weights on chain.
+
+        Raises:
+            ChainError: If the chain is away; call again.
+            StoreError: If the database does not keep what it is given.
+        """
+        state = self._ports.ledger.state(number)
+        if state is None or state.scored_block is None:
+            await self._open(number)
+            await self._collect(number)
+            beacon = await self._draw(number)
+            await self._take_in(number, beacon)
+            await conclude(number, self._judge, self._ports)
+        await settle(number, self._judge, self._ports)
+
+    async def _open(self, number: RoundNumber) -> None:
+        """Fix who is in the round and what seeds it."""
+        ports, start = self._ports, self._network.schedule.start(number)
+        if ports.ledger.state(number) is not None:
+            return
+        await ports.clock.reached(start)
+        punctual = ports.clock.head.number <= start + _PUNCTUAL_BLOCKS
+        opening = Opening(
+            round=number,
+            start_block=start,
+            opened_unix_ms=ports.clock.unix_ms() if punctual else None,
+            block_hash=await ports.chain.block_hash(start),
+        )
+        metagraph = await ports.chain.metagraph()
+        seats = [
+            self._seat(number, neuron, neuron.axon)
+            for neuron in metagraph.neurons
+            if neuron.axon is not None
+            and neuron.hotkey not in {self._judge.hotkey, metagraph.owner_hotkey}
+        ]
+        ports.ledger.open_round(opening, seats)
+        _log.info("round_opened", round=number, block=start, miners=len(seats))
+
+    def _seat(self, number: RoundNumber, neuron: Neuron, axon: Axon) -> Seat:
+        refusal = self._ports.miners.refusal(axon)
+        deadline = self._network.schedule.commit_deadline(number)
+        return Seat(
+            round=number,
+            hotkey=neuron.hotkey,
+            coldkey=neuron.coldkey,
+            uid=neuron.uid,
+            axon=axon,
+            failure=refusal,
+            asked_block=deadline if refusal else None,
+        )
+
+    async def _collect(self, number: RoundNumber) -> None:
+        """Ask every miner at every block until it has committed or the deadline has passed."""
+        async with asyncio.TaskGroup() as group:
+            for seat in self._ports.ledger.seats(number):
+                if seat.commitment is None and self._ports.miners.refusal(seat.axon) is None:
+                    group.create_task(self._await_commitment(seat))
+
+    async def _await_commitment(self, seat: Seat) -> None:
+        clock, ledger = self._ports.clock, self._ports.ledger
+        deadline = self._network.schedule.commit_deadline(seat.round)
+        failure, asked = None, clock.head.number
+        while (now := clock.head.number) <= deadline:
+            seat, answer = await self._ask_commitment(seat)
+            if answer is None:
+                return
+            failure, asked = answer, now
+            await clock.reached(BlockNumber(now + 1))
+        if failure is None:
+            return
+        if failure.code is RejectionCode.NO_COMMITMENT:
+            _, late = await self._ask_commitment(seat)
+            failure = late or failure
+        ledger.keep_failure(seat.round, seat.hotkey, failure, asked=asked)
+
+    async def _ask_commitment(self, seat: Seat) -> tuple[Seat, Rejection | None]:
+        """One question, two if the profile is not known yet; None when the commitment is kept."""
+        ports = self._ports
+        if seat.profile is None:
+            profile = await ports.miners.profile(seat.hotkey, seat.axon)
+            refusal = self._profile_refusal(seat, profile)
+            if isinstance(profile, Rejection) or refusal is not None:
+                return seat, refusal
+            ports.ledger.keep_profile(seat.round, seat.hotkey, profile)
+            seat = replace(seat, profile=profile)
+        signed = await ports.miners.commitment(seat.hotkey, seat.axon, seat.round)
+        refusal = self._commitment_refusal(seat, signed)
+        if isinstance(signed, Rejection) or refusal is not None:
+            return seat, refusal
+        seen, deadline = ports.clock.head, self._network.schedule.commit_deadline(seat.round)
+        if seen.number > deadline:
+            detail = f"first seen at block {seen.number}, the deadline was {deadline}"
+            return seat, Rejection(code=RejectionCode.COMMITMENT_LATE, detail=detail)
+        ports.ledger.keep_commitment(
+            seat.round, signed, block=seen.number, unix_ms=ports.clock.unix_ms()
+        )
+        _log.info("commitment_seen", round=seat.round, miner=seat.hotkey, block=seen.number)
+        return seat, None
+
+    def _profile_refusal(self, seat: Seat, answer: Signed[Profile] | Rejection) -> Rejection | None:
+        if isinstance(answer, Rejection):
+            return answer
+        try:
+            verify(answer, hotkey=seat.hotkey)
+        except ProtocolError as fault:
+            return fault.rejection
+        return rejection_of(check_profile(self._terms(replace(seat, profile=answer))))
+
+    def _commitment_refusal(
+        self, seat: Seat, answer: Signed[Commitment] | Rejection
+    ) -> Rejection | None:
+        """Why an answer is no commitment to this round; what it commits to is judged later."""
+        if isinstance(answer, Rejection):
+            return answer
+        try:
+            commitment = verify(answer, hotkey=seat.hotkey)
+        except ProtocolError as fault:
+            return fault.rejection
+        if commitment.hotkey != seat.hotkey:
+            return Rejection(code=RejectionCode.WRONG_MINER, detail=f"names {commitment.hotkey}")
+        terms = self._terms(seat)
+        return rejection_of((check_chain(terms, commitment), check_round(terms, commitment)))
+
+    async def _draw(self, number: RoundNumber) -> Block:
+        """The beacon: a block that nobody knew when the commitments were made."""
+        ports, at = self._ports, self._network.schedule.beacon(number)
+        state = ports.ledger.state(number)
+        if state is not None and state.beacon_hash is not None:
+            return Block(number=at, hash=state.beacon_hash)
+        await ports.clock.reached(at)
+        beacon = Block(number=at, hash=await ports.chain.block_hash(at))
+        ports.ledger.keep_beacon(number, beacon.hash)
+        return beacon
+
+    async def _take_in(self, number: RoundNumber, beacon: Block) -> None:
+        """Fetch the report behind every commitment, and judge it as soon as it is here."""
+        ledger = self._ports.ledger
+        judged = {signed.payload.miner for signed in ledger.verdicts(number)}
+        excluded = ledger.excluded(number)
+        async with asyncio.TaskGroup() as group:
+            for seat in ledger.seats(number):
+                if seat.hotkey in judged:
+                    continue
+                if {seat.hotkey, seat.coldkey} & excluded:
+                    self._pronounce(seat, Case(refusal=_EXCLUDED))
+                elif seat.commitment is not None:
+                    group.create_task(self._await_report(seat, beacon))
+
+    async def _await_report(self, seat: Seat, beacon: Block) -> None:
+        clock, ledger = self._ports.clock, self._ports.ledger
+        deadline = self._network.schedule.reveal_deadline(seat.round)
+        signed = ledger.report(seat.report_digest) if seat.report_digest else None
+        failure, asked = None, clock.head.number
+        while signed is None and (now := clock.head.number) <= deadline:
+            answer = await self._ask_report(seat)
+            if not isinstance(answer, Rejection):
+                signed = answer
+                break
+            failure, asked = answer, now
+            await clock.reached(BlockNumber(now + 1))
+        if signed is None:
+            if failure is not None:
+                ledger.keep_failure(seat.round, seat.hotkey, failure, asked=asked)
+            return
+        seat = replace(seat, report_digest=message_digest(signed.payload))
+        changed = await self._ask_commitment_again(seat)
+        if changed is not None:
+            self._pronounce(seat, Case(refusal=changed))
+            return
+        await self._judge_report(seat, signed.payload, beacon)
+
+    async def _ask_report(self, seat: Seat) -> Signed[Report] | Rejection:
+        ports = self._ports
+        answer = await ports.miners.report(seat.hotkey, seat.axon, seat.round)
+        if isinstance(answer, Rejection):
+            return answer
+        try:
+            verify(answer, hotkey=seat.hotkey)
+        except ProtocolError as fault:
+            return fault.rejection
+        ports.ledger.keep_report(seat.round, answer)
+        return answer
+
+    async def _ask_commitment_again(self, seat: Seat) -> Rejection | None:
+        """Two signed commitments to one round prove fraud."""
+        again = await self._ports.miners.commitment(seat.hotkey, seat.axon, seat.round)
+        if seat.commitment is None or isinstance(again, Rejection):
+            return None
+        first, second = message_digest(seat.commitment.payload), message_digest(again.payload)
+        if first == second or self._commitment_refusal(seat, again) is not None:
+            return None
+        detail = f"signed {first} first and {second} now"
+        return Rejection(code=RejectionCode.COMMITMENT_CHANGED, detail=detail)
+
+    async def _judge_report(self, seat: Seat, report: Report, beacon: Block) -> None:
+        """Run all checks and the token proof; our own trouble leaves the miner without verdict."""
+        if seat.commitment is None:
+            return
+        async with self._bench:
+            try:
+                case = await self._ports.workshop(
+                    self._case, seat, seat.commitment.payload, report, beacon
+                )
+            except WorkloadError as error:
+                _log.error(
+                    "report_not_judged", round=seat.round, miner=seat.hotkey, error=str(error)
+                )
+                return
+        self._pronounce(seat, case)
+
+    def _case(self, seat: Seat, commitment: Commitment, report: Report, beacon: Block) -> Case:
+        rescorer, ledger = self._ports.rescorer, self._ports.ledger
+        terms = self._terms(seat)
+        terms = replace(terms, weights_digest=rescorer.weights_digest(terms.model))
+        cell_key, trace = cell_of(report).key, trace_digest(report)
+        context = Context(
+            observed=self._observed(seat),
+            baseline=ledger.baseline(cell_key, without=seat.hotkey),
+            earlier_energies_mj=ledger.earlier_energies_mj(seat.hotkey, cell_key),
+            earlier_traces=ledger.trace_count(trace, before=seat.round) if trace else 0,
+            uuid_claims=self._uuid_claims(seat, report),
+        )
+        evidence = Evidence(
+            terms=terms,
+            commitment=commitment,
+            report=report,
+            context=context,
+            beacon=beacon,
+            sample_count=self._network.sample_count,
+        )
+        return judge_report(evidence, rescorer)
+
+    def _observed(self, seat: Seat) -> Seconds | None:
+        state = self._ports.ledger.state(seat.round)
+        opened = state.opening.opened_unix_ms if state else None
+        if opened is None or seat.commitment_unix_ms is None:
+            return None
+        return seconds_from_us((seat.commitment_unix_ms - opened) * _US_PER_MS)
+
+    def _uuid_claims(self, seat: Seat, report: Report) -> int:
+        own = {device.uuid for device in report.devices}
+        return sum(
+            other.hotkey != seat.hotkey and not own.isdisjoint(_uuids(other))
+            for other in self._ports.ledger.seats(seat.round)
+        )
+
+    def _terms(self, seat: Seat) -> Terms:
+        state = self._ports.ledger.state(seat.round)
+        if state is None or seat.profile is None:
+            raise ValueError(f"round {seat.round} asks nothing of {seat.hotkey} yet")
+        return Terms(
+            genesis_hash=self._judge.genesis_hash,
+            netuid=self._judge.netuid,
+            hotkey=seat.hotkey,
+            round=seat.round,
+            block_hash=state.opening.block_hash,
+            workload=self._network.workload,
+            profile=seat.profile.payload,
+            catalogued=_CATALOGUED,
+            weights_digest=None,
+            accepts_simulated=self._network.accepts_simulated,
+        )
+
+    def _pronounce(self, seat: Seat, case: Case) -> None:
+        verdict = verdict_on(seat, case, self._judge)
+        trace = trace_digest(case.report) if case.report else None
+        facts = Facts(verdict=sign(verdict, self._ports.signer), trace_digest=trace)
+        self._ports.ledger.keep_verdict(facts)
+        _log.info("verdict", round=seat.round, miner=seat.hotkey, conclusion=reason(verdict, None))
+
+
+def _uuids(seat: Seat) -> frozenset[str]:
+    devices = seat.profile.payload.devices if seat.profile else ()
+    return frozenset(device.uuid for device in devices)
