@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import os
 import secrets
 import signal
@@ -23,31 +24,38 @@ OWNER_COLDKEY = "//Owner"
 OWNER_HOTKEY = "//Owner//hotkey"
 STAKE_THRESHOLD_TAO = 1_000
 """Stake that setting weights takes, as on the main network."""
+_SEED_BYTES = 32
 _DEV_BALANCE_TAO = 1_000_000
 _DEV_KEYS = ("//Alice", "//Bob", "//Charlie", "//Dave", "//Eve", "//Ferdie", OWNER_COLDKEY)
 
 
 def address(key: str) -> str:
-    """The ss58 address of a key given as one, or as a development URI such as `//Alice`."""
-    return str(Keypair.create_from_uri(key).ss58_address) if key.startswith("//") else key
+    """The ss58 address of a key given as one, or as a development URI such as `//Alice`.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if key.startswith("//"):
+        return str(Keypair.create_from_uri(key).ss58_address)
+    return str(Keypair(ss58_address=key).ss58_address)
 
 
 def build_node(options: argparse.Namespace) -> Node:
     """The chain as the command line describes it, at block 1."""
-    node = Node(seed=bytes.fromhex(options.seed) if options.seed else secrets.token_bytes(32))
+    node = Node(seed=options.seed or secrets.token_bytes(_SEED_BYTES))
     node.ledger.put(SUBTENSOR, "StakeThreshold", value=rao_from_tao(STAKE_THRESHOLD_TAO))
     for key in _DEV_KEYS:
         set_balance(node.ledger, address(key), rao_from_tao(_DEV_BALANCE_TAO))
     subnet = node.create_subnet(
         options.netuid,
-        owner_hotkey=address(options.owner_hotkey),
-        owner_coldkey=address(options.owner),
+        owner_hotkey=options.owner_hotkey,
+        owner_coldkey=options.owner,
     )
     for name, value in options.set:
         subnet.put(name, value=value)
     for hotkey, coldkey, stake_tao, permit in options.neuron:
-        uid = register(subnet, address(hotkey), address(coldkey))
-        subnet.set_stake(address(hotkey), rao_from_tao(stake_tao))
+        uid = register(subnet, hotkey, coldkey)
+        subnet.set_stake(hotkey, rao_from_tao(stake_tao))
         subnet.set_cell("ValidatorPermit", uid, permit)
     node.seal()
     node.block_seconds = options.block_seconds
@@ -91,15 +99,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=9944, help="TCP port; 0 takes a free one")
     parser.add_argument(
         "--block-seconds",
-        type=float,
+        type=_seconds,
         default=0.5,
         help="seconds per block; 0 makes one for each extrinsic, and else on demand",
     )
     parser.add_argument("--ready-file", type=Path, help="JSON file written when listening")
-    parser.add_argument("--seed", help="64 hex digits that fix genesis and block hashes")
+    parser.add_argument("--seed", type=_seed, help="64 hex digits that fix the genesis hash")
     parser.add_argument("--netuid", type=int, default=2)
-    parser.add_argument("--owner", default=OWNER_COLDKEY, help="owner's coldkey: ss58 or //Uri")
-    parser.add_argument("--owner-hotkey", default=OWNER_HOTKEY, help="hotkey that takes UID 0")
+    parser.add_argument("--owner", type=address, default=OWNER_COLDKEY, help="ss58 or //Uri")
+    parser.add_argument("--owner-hotkey", type=address, default=OWNER_HOTKEY, help="takes UID 0")
     parser.add_argument(
         "--neuron",
         type=_neuron,
@@ -124,7 +132,21 @@ def _neuron(text: str) -> tuple[str, str, int, bool]:
     if not 2 <= len(parts) <= 4:  # noqa: PLR2004 - the four fields of the metavar
         raise argparse.ArgumentTypeError(f"expected HOTKEY,COLDKEY[,STAKE[,permit]], got {text!r}")
     hotkey, coldkey, *rest = parts
-    return hotkey, coldkey, int(rest[0]) if rest else 0, rest[1:] == ["permit"]
+    stake_tao = int(rest[0]) if rest else 0
+    return address(hotkey), address(coldkey), stake_tao, rest[1:] == ["permit"]
+
+
+def _seed(text: str) -> bytes:
+    seed = bytes.fromhex(text)
+    if len(seed) != _SEED_BYTES:
+        raise argparse.ArgumentTypeError(f"expected {2 * _SEED_BYTES} hex digits, got {text!r}")
+    return seed
+
+
+def _seconds(text: str) -> float:
+    if not 0 <= (seconds := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, got {text!r}")
+    return seconds
 
 
 def _hyperparameter(text: str) -> tuple[str, object]:
