@@ -1,7 +1,9 @@
 """Model files on disk: where they lie, what they hash to, and how they get there."""
 
 import hashlib
+import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ CACHE_VARIABLE = "CARBONBENCH_CACHE"
 _WEIGHTS = "*.safetensors"
 _WANTED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "tokenizer*")
 _UNPINNED = "main"
+_MEMORY = ".digests.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +58,12 @@ def resolve_model(name: str, models_dir: Path) -> LocalModel:
         return _from_folder(Path(name))
     model = model_named(name)
     folder = model_folder(model, models_dir)
-    digest = verify_model(model, folder)
+    digest = verify_quickly(model, folder)
     return LocalModel(id=model.id, revision=model.revision, weights_digest=digest, folder=folder)
 
 
 def _from_folder(folder: Path) -> LocalModel:
-    digest = weights_digest(folder)
+    digest = remembered_digest(folder)
     for model in CATALOGUE:
         if model.weights_digest == digest:
             return LocalModel(
@@ -88,17 +91,25 @@ def weights_digest(folder: Path) -> Digest:
     Raises:
         WorkloadError: If there are no weights or they can't be read.
     """
-    files = sorted(folder.glob(_WEIGHTS))
-    if not files:
-        raise WorkloadError(
-            f"no weights ({_WEIGHTS}) in {folder}",
-            hint="Fetch the model first; the demo's small one with `python -m scripts.smollm2`.",
-        )
-    try:
-        lines = [f"{_file_digest(path)}  {path.name}\n" for path in files]
-    except OSError as error:
-        raise WorkloadError(f"cannot read the weights in {folder}: {error}") from error
-    return Digest(hashlib.sha256("".join(lines).encode()).hexdigest())
+    return _folder_digest(folder, {})
+
+
+def remembered_digest(folder: Path) -> Digest:
+    """`weights_digest`, but files of unchanged size and time are not read again.
+
+    Digests are kept beside the weights in `.digests.json`. Nodes that start often use this;
+    `verify_model` reads every byte.
+
+    Raises:
+        WorkloadError: If there are no weights or they can't be read.
+    """
+    memory = _Memory(folder / _MEMORY)
+    known = memory.load()
+    before = dict(known)
+    digest = _folder_digest(folder, known)
+    if known != before:
+        memory.save(known)
+    return digest
 
 
 def verify_model(model: Model, folder: Path) -> Digest:
@@ -107,7 +118,19 @@ def verify_model(model: Model, folder: Path) -> Digest:
     Raises:
         WorkloadError: If weights are missing or are not the catalogue's.
     """
-    digest = weights_digest(folder)
+    return _required(model, folder, weights_digest(folder))
+
+
+def verify_quickly(model: Model, folder: Path) -> Digest:
+    """`verify_model` by remembered digests.
+
+    Raises:
+        WorkloadError: As `verify_model`.
+    """
+    return _required(model, folder, remembered_digest(folder))
+
+
+def _required(model: Model, folder: Path, digest: Digest) -> Digest:
     if model.weights_digest is not None and digest != model.weights_digest:
         raise WorkloadError(
             f"the weights in {folder} have digest {digest[:16]}..., "
@@ -174,6 +197,52 @@ def _download(model: Model, folder: Path) -> None:
         ) from error
 
 
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+_Stamp = tuple[int, int, str]
+"""Size (bytes), modification time (ns) and SHA-256 of a file when it was last read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """Digests of files read before, kept in a small JSON file."""
+
+    path: Path
+
+    def load(self) -> dict[str, _Stamp]:
+        """What is remembered; nothing where the file is missing or damaged."""
+        try:
+            rows = json.loads(self.path.read_text(encoding="utf-8"))
+            return {name: (int(size), int(time), str(sha)) for name, (size, time, sha) in rows}
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def save(self, known: dict[str, _Stamp]) -> None:
+        """Remember; a folder that can't be written just stays without memory."""
+        scratch = self.path.with_suffix(f".{os.getpid()}")
+        with suppress(OSError):
+            scratch.write_text(json.dumps(sorted(known.items())), encoding="utf-8")
+            scratch.replace(self.path)
+
+
+def _folder_digest(folder: Path, known: dict[str, _Stamp]) -> Digest:
+    """The digest of a folder's weights; files in `known` are not read, others are added."""
+    files = sorted(folder.glob(_WEIGHTS))
+    if not files:
+        raise WorkloadError(
+            f"no weights ({_WEIGHTS}) in {folder}",
+            hint="Fetch the model first; the demo's small one with `python -m scripts.smollm2`.",
+        )
+    try:
+        lines = [f"{_file_digest(path, known)}  {path.name}\n" for path in files]
+    except OSError as error:
+        raise WorkloadError(f"cannot read the weights in {folder}: {error}") from error
+    return Digest(hashlib.sha256("".join(lines).encode()).hexdigest())
+
+
+def _file_digest(path: Path, known: dict[str, _Stamp]) -> str:
+    status = path.stat()
+    size, time, digest = known.get(path.name, (0, 0, ""))
+    if (size, time) != (status.st_size, status.st_mtime_ns):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        known[path.name] = (status.st_size, status.st_mtime_ns, digest)
+    return digest

@@ -4,11 +4,11 @@ For one model and number format it generates answers with honest stacks (batch 1
 and two threads, two attention kernels) and with cheaper weights, re-scores them all with the
 reference weights, sets the thresholds on one half of the prompts and tests them on the other.
 
-    python -m scripts.calibrate_proof --model smollm2-135m --dtype float32 --prompts 160
+    python -m scripts.calibrate_proof --model smollm2-135m --dtype float32 --prompts 96
 
 prints the table of docs/proof.md and writes the entry into
-`validator/data/proof_thresholds.json`. Margins are kept in the cache, so that `--reuse`
-can set thresholds again without running the model.
+`validator/data/proof_thresholds.json`. Margins are kept in the cache, so that a second run
+sets thresholds again without running the model.
 """
 
 import hashlib
@@ -46,13 +46,15 @@ class Stack:
     batch_size: int = 1
     threads: int = 1
     attention: str = "sdpa"
+    share: int = 1
+    """One in how many of the prompts it runs: stacks that rarely differ need fewer."""
     change: Callable[[LoadedModel], None] | None = None
 
 
 HONEST = (
     Stack(name="batch 1", honest=True),
-    Stack(name="batch 1, 2 threads", honest=True, threads=2),
-    Stack(name="batch 1, eager", honest=True, attention="eager"),
+    Stack(name="batch 1, 2 threads", honest=True, threads=2, share=3),
+    Stack(name="batch 1, eager", honest=True, attention="eager", share=3),
     Stack(name="batch 8, padded", honest=True, batch_size=PADDED_BATCH),
 )
 DISHONEST = tuple(
@@ -110,26 +112,31 @@ def run_stack(
 
 
 def measure_margins(
-    local: LocalModel, dtype: Dtype, count: int, say: Callable[[str], None]
+    local: LocalModel, dtype: Dtype, count: int, folder: Path
 ) -> dict[str, Margins]:
-    """Margins of every stack's answers under the reference weights."""
-    verifier = load_verifier(local.folder, dtype=dtype, threads=1)
-    prompts = calibration_prompts(verifier, count)
+    """Margins of every stack's answers under the reference weights, kept stack by stack."""
+    folder.mkdir(parents=True, exist_ok=True)
+    verifier: LoadedModel | None = None
     measured: dict[str, Margins] = {}
     for stack in (*HONEST, *DISHONEST):
-        answers = run_stack(stack, local, dtype, prompts)
-        torch.set_num_threads(1)
-        measured[stack.name] = verifier.score_margins(list(zip(prompts, answers, strict=True)))
-        tokens = [margin for prompt in measured[stack.name] for margin in prompt]
-        off = sum(margin > 0 for margin in tokens) / len(tokens)
-        say(f"{dtype} {stack.name}: {off:.2%} of tokens differ, largest {max(tokens):.4f}")
+        path = folder / f"{stack.name}.json"
+        if not path.exists():
+            verifier = verifier or load_verifier(local.folder, dtype=dtype, threads=1)
+            margins = _stack_margins(stack, local, verifier, count)
+            path.write_text(json.dumps(margins))
+        measured[stack.name] = json.loads(path.read_text())
     return measured
 
 
-def margins_path(local: LocalModel, dtype: Dtype, count: int) -> Path:
-    """Where measured margins are kept."""
-    name = f"{local.id.replace('/', '--')}-{local.revision}-{dtype}-{count}.json"
-    return cache_dir() / "calibration" / name
+def _stack_margins(stack: Stack, local: LocalModel, verifier: LoadedModel, count: int) -> Margins:
+    prompts = calibration_prompts(verifier, count)[:: stack.share]
+    answers = run_stack(stack, local, verifier.dtype, prompts)
+    torch.set_num_threads(1)
+    margins = verifier.score_margins(list(zip(prompts, answers, strict=True)))
+    tokens = [margin for prompt in margins for margin in prompt]
+    off = sum(margin > 0 for margin in tokens) / len(tokens)
+    _say(f"{verifier.dtype} {stack.name}: {off:.2%} of tokens differ, largest {max(tokens):.4f}")
+    return margins
 
 
 def main() -> int:
@@ -137,11 +144,8 @@ def main() -> int:
     options = _options()
     ensure_smollm2(cache_dir())
     local = resolve_model(options.model, cache_dir() / "models")
-    path = margins_path(local, options.dtype, options.prompts)
-    if not (options.reuse and path.exists()):
-        measured = measure_margins(local, options.dtype, options.prompts, _say)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(measured))
+    name = f"{local.id.replace('/', '--')}-{local.revision}-{options.dtype}-{options.prompts}"
+    measure_margins(local, options.dtype, options.prompts, cache_dir() / "calibration" / name)
     return 0
 
 
@@ -149,8 +153,7 @@ def _options() -> Namespace:
     parser = ArgumentParser(description="Calibrate the token proof of one model.")
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--prompts", type=int, default=160)
-    parser.add_argument("--reuse", action="store_true", help="take the margins kept in the cache")
+    parser.add_argument("--prompts", type=int, default=96)
     return parser.parse_args()
 
 

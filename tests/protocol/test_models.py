@@ -1,0 +1,66 @@
+"""The catalogue of models."""
+
+import re
+
+import pytest
+
+from protocol.errors import WorkloadError
+from protocol.models import CATALOGUE, SMOLLM2_135M_PACKAGED, Model, model_named
+
+
+def model_of(parameters: int) -> Model:
+    return Model(
+        id=SMOLLM2_135M_PACKAGED.id,
+        revision="",
+        parameters=parameters,
+        license="MIT",
+        gated=False,
+    )
+
+
+def test_catalogue_entries_are_distinct_and_well_formed() -> None:
+    assert len({(model.id, model.revision) for model in CATALOGUE}) == len(CATALOGUE)
+    for model in CATALOGUE:
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+", model.id)
+        assert model.parameters > 10_000_000
+        assert model.license
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m", "smollm2-135m-instruct", "SmolLM2-135M-Instruct"])
+def test_model_is_found_by_any_of_its_names(name: str) -> None:
+    assert model_named(name) is SMOLLM2_135M_PACKAGED
+
+
+def test_model_is_found_by_id_and_revision() -> None:
+    known = SMOLLM2_135M_PACKAGED
+
+    assert model_named(known.id, known.revision) is known
+    with pytest.raises(WorkloadError, match="at revision 'other'"):
+        model_named(known.id, "other")
+
+
+def test_unknown_model_says_where_to_look() -> None:
+    with pytest.raises(WorkloadError, match="no model 'gpt-5'") as caught:
+        model_named("gpt-5")
+    assert "models list" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("parameters", "size_class"),
+    [
+        (135_000_000, "A"),
+        (20_000_000_000, "A"),
+        (20_000_000_001, "B"),
+        (66_000_000_000, "B"),
+        (70_000_000_000, "C"),
+    ],
+)
+def test_size_class_follows_the_parameters(parameters: int, size_class: str) -> None:
+    assert model_of(parameters).size_class == size_class
+
+
+def test_memory_is_the_weights_and_a_fifth() -> None:
+    model = model_of(1_000_000_000)
+
+    assert model.weights_bytes("bfloat16") == 2_000_000_000
+    assert model.memory_bytes("float32") == 4_800_000_000
