@@ -32,6 +32,7 @@ _EDGE_NS = nanoseconds(Seconds(0.1))
 _LEAST_CALIBRATION_TICKS = 3
 _SHARP_SHARE = 0.2
 """A tick is sharp when its time is known to this share of the period."""
+_BLUR_FACTOR = 2
 _RESET_SHARE = 0.5
 """A counter that falls below this share of its value has restarted; else it ran backwards."""
 
@@ -197,7 +198,9 @@ def closing_edge(ticks: Sequence[Tick], at_ns: int, calibration: TickCalibration
 
 
 def _flat_edge(outward: Sequence[Tick], at_ns: int) -> Edge:
-    """Extrapolate flat power from the nearest tick to the edge.
+    """Extrapolate flat power from the nearest well-timed tick to the edge.
+
+    A poll that came late times its tick badly; where power is flat the next tick does as well.
 
     Args:
         outward: Ticks on the quiet side, nearest first.
@@ -205,14 +208,15 @@ def _flat_edge(outward: Sequence[Tick], at_ns: int) -> Edge:
     """
     if len(outward) < 2:  # noqa: PLR2004 - a slope needs two
         raise EdgesUnknownError("the counter was not seen moving twice beside a quiet edge")
-    nearest, farthest = outward[0], outward[-1]
+    nearest, farthest = _best_timed(outward)
     base_ns = nearest.at_ns - farthest.at_ns
     slope = (nearest.energy_mj - farthest.energy_mj) / base_ns
     reach_ns = at_ns - nearest.at_ns
     lever = abs(reach_ns / base_ns)
     spread, blur = _tick_spread(sorted(outward, key=lambda tick: tick.at_ns))
-    tick_ns = abs(base_ns) / (len(outward) - 1)
-    wander = spread * sqrt(abs(reach_ns) * tick_ns + reach_ns**2 / (len(outward) - 1))
+    gaps = len(outward) - 1
+    tick_ns = abs(outward[0].at_ns - outward[-1].at_ns) / gaps
+    wander = spread * sqrt(abs(reach_ns) * tick_ns + reach_ns**2 / gaps)
     return Edge(
         at_ns=at_ns,
         energy_mj=nearest.energy_mj + slope * reach_ns,
@@ -226,6 +230,13 @@ def _flat_edge(outward: Sequence[Tick], at_ns: int) -> Edge:
         spread_mw=_milliwatts(spread),
         blur_mw=_milliwatts(blur),
     )
+
+
+def _best_timed(outward: Sequence[Tick]) -> tuple[Tick, Tick]:
+    """The nearest and the farthest tick that are about as well timed as the best two."""
+    second = sorted(tick.half_width_ns for tick in outward)[1]
+    sharp = [tick for tick in outward if tick.half_width_ns <= _BLUR_FACTOR * second]
+    return sharp[0], sharp[-1]
 
 
 def interpolated_edge(ticks: Sequence[Tick], at_ns: int, calibration: TickCalibration) -> Edge:

@@ -14,9 +14,9 @@ from protocol.constants import TRACE_RATE_HZ
 from protocol.units import Joules, Seconds, Watts, joules, millijoules, nanoseconds, seconds
 
 POLL_SECONDS = Seconds(0.001)
-"""Between two counter readings where a tick is due."""
-_MARGIN_NS = nanoseconds(Seconds(0.003))
-"""Polling starts this long before a tick is due, or three times the jitter."""
+"""Between two counter readings while the ticks are not known."""
+_MARGIN_NS = nanoseconds(Seconds(0.004))
+"""Polling goes on without pause so long before and after a tick is due, or three times the jitter."""
 _TRACE_TIER_SECONDS = Seconds(0.02)
 """Between rows where the trace must stand in for the counter."""
 
@@ -132,13 +132,19 @@ class Sampler:
         return sum(1 for tick in self.ticks[-64:] if tick.earliest_ns >= at_ns)
 
     def next_poll_seconds(self) -> Seconds:
-        """How long polling may pause: until shortly before the next tick is due."""
+        """How long polling may pause: until shortly before the next tick is due.
+
+        Around the time when a tick is due there is no pause at all: a sleeping thread wakes
+        late on a busy machine, and the tick would be badly timed.
+        """
         if self.calibration is None or not self.ticks:
             return POLL_SECONDS
         period_ns = self.calibration.period_ns
         margin_ns = min(period_ns // 2, max(_MARGIN_NS, 3 * self.calibration.jitter_ns))
-        due_ns = self.ticks[-1].at_ns + period_ns - margin_ns
-        return max(POLL_SECONDS, seconds(due_ns - self._timer.now_ns()))
+        ahead_ns = self.ticks[-1].at_ns + period_ns - self._timer.now_ns()
+        if abs(ahead_ns) <= margin_ns:
+            return Seconds(0.0)
+        return max(POLL_SECONDS, seconds(ahead_ns - margin_ns))
 
     def next_row_seconds(self) -> Seconds:
         """How long to pause before the next evidence row: about 100 ms, just after a tick."""

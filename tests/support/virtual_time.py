@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from protocol.units import Seconds, nanoseconds
 
+_LEAST_NS = 100_000
+"""No sleep is shorter, so that polling without pause gets on."""
+
 
 @dataclass
 class VirtualBackground:
@@ -40,8 +43,8 @@ class VirtualTimer:
         return self.at_ns
 
     def sleep(self, duration_seconds: float) -> None:
-        late = self.chance.uniform(0, self.oversleep_seconds) if self.oversleep_seconds else 0.0
-        until_ns = self.at_ns + max(1, nanoseconds(Seconds(duration_seconds + late)))
+        late = self.chance.uniform(0, self.oversleep_seconds) if duration_seconds > 0 else 0.0
+        until_ns = self.at_ns + max(_LEAST_NS, nanoseconds(Seconds(duration_seconds + late)))
         while (due := self._next_due(until_ns)) is not None:
             self.at_ns = max(self.at_ns, due.due_ns)
             self._run(due)

@@ -18,7 +18,7 @@ from protocol.units import (
     milliwatts,
     seconds,
 )
-from scripts.devnet.gpu.config import DeviceConfig, Segment, Source
+from scripts.devnet.gpu.config import DeviceConfig, Fault, Segment, Source
 from scripts.devnet.gpu.curve import PowerCurve
 from scripts.devnet.gpu.work import WorkSource
 
@@ -90,6 +90,15 @@ class SimulatedDevice:
         start = seconds(start_ns - self._epoch_ns)
         end = seconds(end_ns - self._epoch_ns)
         return Joules(self._energy(end) - self._energy(start))
+
+    def fail(self, function: str, *, code: int) -> None:
+        """Let a function fail from now on.
+
+        Args:
+            function: Exported name, or `field:` and a field's number.
+            code: `nvmlReturn_t`.
+        """
+        self._faults[function] = Fault(function=function, code=code)
 
     def fault(self, function: str) -> int:
         """NVML code with which this call fails; 0 when it does not. Counts the call."""

@@ -1,0 +1,463 @@
+"""The meter through the real pynvml, on simulated GPUs in virtual time."""
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+import pynvml
+import pytest
+
+from miner.counter import Edges
+from miner.measurement import Flag, Measurement, Method, refuse_unless_consistent
+from miner.meter import Sharing, open_meter
+from miner.refusals import (
+    CounterBackwardsError,
+    CounterJumpedError,
+    CounterResetError,
+    CounterStuckError,
+    CounterUnsupportedError,
+    DeviceListsDifferError,
+    ForeignProcessesError,
+    GpuLostError,
+    MeterError,
+    MigEnabledError,
+    NoDevicesError,
+    NvmlFailedError,
+    NvmlMissingError,
+    PermissionRefusedError,
+    PynvmlShadowedError,
+    SamplerDiedError,
+    TraceApartError,
+    VgpuError,
+    WindowTooShortError,
+    WrongScopeError,
+)
+from scripts.bench.loads import bursts, language_model
+from scripts.devnet.gpu.config import DeviceConfig, Fault, GpuConfig
+from scripts.devnet.gpu.install import simulated_gpus
+from tests.support.metering import (
+    IDLE_WATTS,
+    MeterBench,
+    chance_of,
+    flat,
+    meter_bench,
+    virtual_timer,
+)
+
+ENERGY = "nvmlDeviceGetTotalEnergyConsumption"
+CONSTANT = DeviceConfig(idle_watts=300.0)
+"""300 W all the time: 450 J in 1.5 s, whatever the reading."""
+
+
+def metered(bench: MeterBench, duration_seconds: float = 1.5) -> Measurement:
+    with bench.meter.window() as window:
+        bench.timer.sleep(duration_seconds)
+    return window.measurement
+
+
+def error_pct(edges: Edges, tick_seconds: float, window_seconds: float, seed: int) -> float:
+    chance = chance_of(seed)
+    config = DeviceConfig(
+        idle_watts=IDLE_WATTS,
+        counter_tick_seconds=tick_seconds,
+        counter_phase=chance.random(),
+        power_phase=chance.random(),
+        curve=bursts(60, chance) if edges is Edges.BUSY else (),
+        curve_repeats=edges is Edges.BUSY,
+    )
+    with meter_bench(config, timer=virtual_timer(seed)) as bench:
+        bench.timer.sleep(chance.random())
+        with bench.meter.window(edges=edges) as window:
+            if edges is Edges.IDLE:
+                bench.device.play(language_model(window_seconds))
+            bench.timer.sleep(window_seconds)
+        measured = window.measurement
+        truth = bench.device.true_energy(window.start_ns, window.end_ns)
+    return 100 * abs(measured.energy / truth - 1)
+
+
+@pytest.mark.parametrize("tick_seconds", [0.01, 0.02, 0.1])
+@pytest.mark.parametrize(
+    ("window_seconds", "limit_pct", "windows"), [(0.2, 2.0, 8), (1.0, 0.5, 4), (5.0, 0.1, 2)]
+)
+def test_error_stays_below_the_limit_with_idle_edges(
+    tick_seconds: float, window_seconds: float, limit_pct: float, windows: int
+) -> None:
+    errors = [error_pct(Edges.IDLE, tick_seconds, window_seconds, n) for n in range(windows)]
+
+    assert max(errors) <= limit_pct
+
+
+def test_half_minute_is_measured_to_a_thousandth() -> None:
+    assert error_pct(Edges.IDLE, 0.1, 30.0, seed=1) <= 0.1
+
+
+@pytest.mark.parametrize("tick_seconds", [0.01, 0.1])
+def test_error_stays_below_a_percent_in_a_second_with_busy_edges(tick_seconds: float) -> None:
+    errors = [error_pct(Edges.BUSY, tick_seconds, 1.0, seed) for seed in range(8)]
+
+    assert sum(errors) / len(errors) <= 1.0
+
+
+def test_constant_power_is_measured_exactly() -> None:
+    with meter_bench(CONSTANT) as bench:
+        measured = metered(bench)
+
+    assert measured.energy == pytest.approx(450, rel=1e-3)
+    assert measured.method is Method.COUNTER
+    assert measured.devices[0].edges is Edges.IDLE
+    assert measured.flags == (Flag.SIMULATED,)
+    assert measured.mean_power == pytest.approx(300, rel=1e-3)
+    assert measured.devices[0].peak_power == 300
+
+
+def test_devices_are_summed_and_each_recorded() -> None:
+    ticks = (0.1, 0.02)
+    configs = [DeviceConfig(idle_watts=100, counter_tick_seconds=tick) for tick in ticks]
+    with meter_bench(*configs) as bench:
+        with bench.meter.window() as window:
+            bench.load(400, 1.0)
+        measured = window.measurement
+
+    assert measured.energy == pytest.approx(800, rel=1e-3)
+    assert [part.energy for part in measured.devices] == pytest.approx([400, 400], rel=1e-3)
+    assert measured.net_energy == pytest.approx(600, rel=2e-3)
+
+
+def test_stamps_count_up_to_the_energy_of_the_window() -> None:
+    with meter_bench() as bench:
+
+        def work(stamp: Callable[[], tuple[int, int]]) -> list[tuple[int, int]]:
+            stamps = [stamp()]
+            for _ in range(10):
+                bench.load(400, 0.5)
+                stamps.append(stamp())
+            return stamps
+
+        stamps, measured = bench.meter.measure(work, lambda: None)
+
+    times, energies = zip(*stamps, strict=True)
+    assert stamps[0] == (pytest.approx(0, abs=1_000), 0)
+    assert list(times) == sorted(times)
+    assert list(energies) == sorted(energies)
+    assert energies[-1] == pytest.approx(measured.energy_mj, abs=400 * 100)
+
+
+def test_the_device_is_synchronised_before_both_edges() -> None:
+    order: list[str] = []
+    with meter_bench() as bench:
+        bench.meter.calibrate()
+        with bench.meter.window(synchronise=lambda: order.append("synchronise")):
+            order.append("work")
+            bench.timer.sleep(0.5)
+
+    assert order == ["synchronise", "work", "synchronise"]
+
+
+def test_a_failing_workload_leaves_no_measurement_and_no_sampler() -> None:
+    with meter_bench() as bench:
+        with pytest.raises(ZeroDivisionError), bench.meter.window() as window:
+            raise ZeroDivisionError
+
+        assert not any(background.is_alive for background in bench.timer.backgrounds)
+        with pytest.raises(SamplerDiedError):
+            _ = window.measurement
+
+
+def test_the_evidence_trace_has_ten_rows_a_second_over_both_edges() -> None:
+    with meter_bench() as bench:
+        measured = metered(bench, 10.0)
+
+    rows = measured.devices[0].rows
+    inside = [row for row in rows if measured.start_ns <= row.at_ns <= measured.end_ns]
+    assert 95 <= len(inside) <= 105
+    assert rows[0].at_ns < measured.start_ns < measured.end_ns < rows[-1].at_ns
+
+
+def test_every_tick_of_the_counter_is_seen_in_the_trace() -> None:
+    with meter_bench(DeviceConfig(counter_tick_seconds=0.1, counter_jitter_seconds=0.002)) as bench:
+        measured = metered(bench, 10.0)
+
+    ticks = [t for t in measured.devices[0].ticks if measured.start_ns < t.at_ns < measured.end_ns]
+    assert 98 <= len(ticks) <= 101
+
+
+def test_calibration_finds_the_tick() -> None:
+    with meter_bench(DeviceConfig(counter_tick_seconds=0.04)) as bench:
+        bench.meter.calibrate()
+
+        calibration = bench.meter.samplers[0].calibration
+
+    assert calibration is not None
+    assert calibration.period_ns == pytest.approx(40_000_000, rel=0.01)
+
+
+def test_idle_power_over_a_longer_span_is_kept_with_the_window() -> None:
+    with meter_bench() as bench:
+        bench.meter.watch_idle(10.0)
+        measured = metered(bench)
+
+    assert measured.devices[0].idle_before == pytest.approx(IDLE_WATTS, rel=1e-3)
+
+
+def test_idle_drift_is_flagged() -> None:
+    with meter_bench() as bench, bench.meter.window() as window:
+        bench.device.play((*flat(400, 1.0), *flat(100, 5.0)))
+        bench.timer.sleep(1.0)
+
+    assert Flag.IDLE_DRIFT in window.measurement.flags
+
+
+def test_unsteady_power_before_the_window_is_flagged_and_interpolated() -> None:
+    config = DeviceConfig(curve=bursts(60, chance_of(1)), curve_repeats=True)
+    with meter_bench(config) as bench:
+        with bench.meter.window(edges=Edges.IDLE) as window:
+            bench.timer.sleep(5.0)
+
+        measured = window.measurement
+        truth = bench.device.true_energy(window.start_ns, window.end_ns)
+
+    assert Flag.EDGES_NOT_IDLE in measured.flags
+    assert measured.devices[0].edges is Edges.BUSY
+    assert abs(measured.energy - truth) <= measured.half_width
+
+
+def test_repeats_keep_every_run_and_give_a_student_interval() -> None:
+    with meter_bench() as bench:
+        repeats, runs = bench.meter.repeat(lambda: bench.load(400, 1.0), lambda: None, chance_of(0))
+
+    assert repeats.count == len(runs) >= 5
+    assert repeats.mean == pytest.approx(400, rel=1e-3)
+    assert repeats.half_width <= 0.01 * repeats.mean
+
+
+@pytest.mark.parametrize(
+    ("code", "flag"),
+    [
+        (pynvml.NVML_ERROR_NOT_SUPPORTED, Flag.COUNTER_UNSUPPORTED),
+        (pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, Flag.COUNTER_UNSUPPORTED),
+        (pynvml.NVML_ERROR_NO_PERMISSION, Flag.COUNTER_NO_PERMISSION),
+    ],
+)
+def test_without_a_counter_the_trace_stands_in_and_says_so(code: int, flag: Flag) -> None:
+    config = CONSTANT.model_copy(update={"faults": (Fault(function=ENERGY, code=code),)})
+    with meter_bench(config) as bench:
+        _, measured = bench.meter.measure(
+            lambda stamp: (bench.timer.sleep(1.5), stamp()), lambda: None
+        )
+
+    assert measured.method is Method.TRACE
+    assert flag in measured.flags
+    assert measured.energy == pytest.approx(450, rel=1e-3)
+    assert measured.half_width == pytest.approx(30)
+
+
+def test_a_trace_alone_does_not_measure_short_windows() -> None:
+    faults = (Fault(function=ENERGY, code=pynvml.NVML_ERROR_NOT_SUPPORTED),)
+    with (
+        meter_bench(CONSTANT.model_copy(update={"faults": faults})) as bench,
+        pytest.raises(WindowTooShortError),
+    ):
+        metered(bench, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("code", "refusal"),
+    [
+        (pynvml.NVML_ERROR_NOT_SUPPORTED, CounterUnsupportedError),
+        (pynvml.NVML_ERROR_NO_PERMISSION, PermissionRefusedError),
+    ],
+)
+def test_without_counter_and_power_there_is_no_measurement(
+    code: int, refusal: type[MeterError]
+) -> None:
+    faults = (Fault(function=ENERGY, code=code), Fault(function="field:186", code=3))
+    with pytest.raises(refusal), meter_bench(CONSTANT.model_copy(update={"faults": faults})):
+        pass
+
+
+def test_without_instant_power_the_missing_cross_check_is_flagged() -> None:
+    faults = (Fault(function="field:186", code=pynvml.NVML_ERROR_NOT_SUPPORTED),)
+    with meter_bench(CONSTANT.model_copy(update={"faults": faults})) as bench:
+        measured = metered(bench)
+
+    assert measured.energy == pytest.approx(450, rel=1e-3)
+    assert Flag.TRACE_MISSING in measured.flags
+
+
+def test_without_the_average_field_power_usage_fills_the_column() -> None:
+    faults = (Fault(function="field:185", code=pynvml.NVML_ERROR_NOT_SUPPORTED),)
+    with meter_bench(CONSTANT.model_copy(update={"faults": faults})) as bench:
+        measured = metered(bench)
+
+    assert {row.average_power_mw for row in measured.devices[0].rows} == {300_000}
+
+
+@pytest.mark.parametrize(
+    ("update", "refusal"),
+    [
+        ({"architecture": 4}, CounterUnsupportedError),
+        ({"mig_enabled": True}, MigEnabledError),
+        ({"virtualization_mode": 2}, VgpuError),
+        ({"module_scope": True}, WrongScopeError),
+        ({"counter_freeze_at_seconds": 0.0}, CounterStuckError),
+        ({"counter_freeze_at_seconds": 2.3}, CounterStuckError),
+        ({"counter_reset_at_seconds": 2.3}, CounterResetError),
+        ({"counter_back_at_seconds": 2.3, "counter_back_mj": 100_000}, CounterBackwardsError),
+        ({"counter_back_at_seconds": 2.3, "counter_back_mj": -900_000}, CounterJumpedError),
+        ({"compute_pids": (1, 2, 3)}, ForeignProcessesError),
+        ({"trace_gain": 0.7}, TraceApartError),
+    ],
+)
+def test_what_cannot_be_trusted_is_refused(
+    update: dict[str, object], refusal: type[MeterError]
+) -> None:
+    device = CONSTANT.model_copy(update=update)
+    with pytest.raises(refusal) as refused, meter_bench(device) as bench:
+        refuse_unless_consistent(metered(bench, 3.0))
+
+    assert refused.value.hint
+    assert type(refused.value) is refusal
+
+
+@pytest.mark.parametrize("code", [pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED])
+@pytest.mark.parametrize("function", [ENERGY, "nvmlDeviceGetFieldValues", "field:186"])
+def test_a_gpu_lost_inside_the_window_voids_it(code: int, function: str) -> None:
+    with meter_bench(CONSTANT) as bench, pytest.raises(GpuLostError), bench.meter.window():
+        bench.timer.sleep(1.0)
+        bench.device.fail(function, code=code)
+        bench.timer.sleep(0.5)
+
+
+def test_a_gpu_lost_at_the_closing_reading_voids_the_window() -> None:
+    with meter_bench(CONSTANT) as bench, pytest.raises(GpuLostError), bench.meter.window():
+        bench.timer.sleep(1.5)
+        bench.device.fail(ENERGY, code=pynvml.NVML_ERROR_GPU_IS_LOST)
+
+
+def test_an_unknown_failure_of_nvml_is_a_refusal_too() -> None:
+    with meter_bench(CONSTANT) as bench, pytest.raises(NvmlFailedError), bench.meter.window():
+        bench.device.fail(ENERGY, code=pynvml.NVML_ERROR_UNKNOWN)
+        bench.timer.sleep(1.0)
+
+
+def test_a_reset_between_two_prompts_is_refused_by_the_stamp() -> None:
+    device = CONSTANT.model_copy(update={"counter_reset_at_seconds": 3.0})
+    with (
+        meter_bench(device) as bench,
+        pytest.raises(CounterResetError),
+        bench.meter.window() as window,
+    ):
+        bench.timer.at_ns += 3_000_000_000
+        window.stamp()
+
+
+def test_a_window_shorter_than_a_tick_is_refused() -> None:
+    with meter_bench() as bench, pytest.raises(WindowTooShortError):
+        metered(bench, 0.05)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
+        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND,
+        pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
+        pynvml.NVML_ERROR_NO_PERMISSION,
+    ],
+)
+def test_nvml_that_does_not_start_is_missing(code: int) -> None:
+    config = GpuConfig(faults=(Fault(function="nvmlInitWithFlags", code=code),))
+    with simulated_gpus(config), pytest.raises(NvmlMissingError), open_meter():
+        pass
+
+
+def test_a_machine_without_the_library_is_told_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_library(name: str) -> object:
+        raise OSError(name)
+
+    with simulated_gpus():
+        monkeypatch.setattr(pynvml, "nvmlLib", None)
+        monkeypatch.setattr(pynvml, "CDLL", no_library)
+        with pytest.raises(NvmlMissingError) as refused, open_meter():
+            pass
+
+    assert "driver" in refused.value.hint
+
+
+def test_a_shadowing_pynvml_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    impostor = ModuleType("pynvml")
+    impostor.__file__ = "/somewhere/pynvml/__init__.py"
+    monkeypatch.setitem(sys.modules, "pynvml", impostor)
+
+    with pytest.raises(PynvmlShadowedError, match="/somewhere"), open_meter():
+        pass
+
+
+def test_missing_nvidia_ml_py_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+
+    with pytest.raises(NvmlMissingError, match="nvidia-ml-py"), open_meter():
+        pass
+
+
+def test_a_machine_without_gpus_has_nothing_to_meter() -> None:
+    with simulated_gpus(GpuConfig(devices=())), pytest.raises(NoDevicesError), open_meter():
+        pass
+
+
+@pytest.mark.parametrize("devices", [[1], [-1], []])
+def test_a_device_that_is_not_there_is_refused(devices: list[int]) -> None:
+    with simulated_gpus(), pytest.raises(NoDevicesError), open_meter(devices):
+        pass
+
+
+def test_a_gpu_lost_before_the_start_is_named() -> None:
+    device = DeviceConfig(
+        faults=(
+            Fault(function="nvmlDeviceGetHandleByIndex_v2", code=pynvml.NVML_ERROR_GPU_IS_LOST),
+        )
+    )
+    with pytest.raises(GpuLostError), meter_bench(device):
+        pass
+
+
+def test_only_devices_that_cuda_shows_are_metered() -> None:
+    environment = {"CUDA_VISIBLE_DEVICES": "1"}
+    with meter_bench(DeviceConfig(), DeviceConfig(), environment=environment) as bench:
+        assert [device.index for device in bench.meter.devices] == [1]
+
+
+def test_cuda_on_a_device_that_is_not_metered_is_refused() -> None:
+    with meter_bench() as bench:
+        bench.meter.refuse_unless_same_devices([bench.device.uuid.removeprefix("GPU-")])
+        with pytest.raises(DeviceListsDifferError):
+            bench.meter.refuse_unless_same_devices(["12345678-0000-0000-0000-000000000000"])
+
+
+def test_foreign_processes_are_flagged_where_the_caller_puts_up_with_them() -> None:
+    device = CONSTANT.model_copy(update={"compute_pids": (1, 2, 3)})
+    with meter_bench(device, sharing=Sharing.FLAG) as bench:
+        assert Flag.PROCESSES_FOREIGN in metered(bench).flags
+
+
+def test_an_empty_process_list_means_unknown() -> None:
+    with meter_bench(CONSTANT.model_copy(update={"compute_pids": ()})) as bench:
+        assert Flag.PROCESSES_UNKNOWN in metered(bench).flags
+
+
+def test_a_sampler_that_ends_early_voids_the_window() -> None:
+    with meter_bench(CONSTANT) as bench, pytest.raises(SamplerDiedError), bench.meter.window():
+        bench.timer.sleep(0.5)
+        for background in bench.timer.backgrounds:
+            background.is_alive = False
+
+
+def test_gain_scales_counter_and_trace_alike() -> None:
+    with meter_bench(CONSTANT.model_copy(update={"gain": 0.7})) as bench:
+        measured = metered(bench)
+
+    assert measured.energy == pytest.approx(315, rel=1e-3)
+    assert Flag.TRACE_APART not in measured.flags
