@@ -70,9 +70,9 @@ def commands_of(page: Path, program: re.Pattern[str]) -> list[list[str]]:
 
 
 @functools.cache
-def help_of(role: str, verb: str) -> str:
+def help_of(role: str, verbs: tuple[str, ...]) -> str:
     """What a command says about itself; empty when there is no such command."""
-    command = [sys.executable, "-m", f"{role}.cli", *([verb] if verb else []), "--help"]
+    command = [sys.executable, "-m", f"{role}.cli", *verbs, "--help"]
     environment = {**os.environ, "COLUMNS": "200"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -122,13 +122,12 @@ def test_modules_that_are_run_exist(page: Path) -> None:
 def test_commands_and_flags_exist(page: Path) -> None:
     for words in commands_of(page, re.compile(r"carbonbench-(miner|validator|api)")):
         role = words[0].removeprefix(".venv/bin/").removeprefix("carbonbench-")
-        verb = words[1] if len(words) > 1 and re.fullmatch(r"[a-z-]+", words[1]) else ""
-        verb = "" if verb.startswith("-") else verb
-        said = help_of(role, verb)
-        assert said, f"carbonbench-{role} {verb} does not exist"
+        verbs = tuple(word for word in words[1:3] if re.fullmatch(r"[a-z][a-z-]*", word))
+        said = help_of(role, verbs) or help_of(role, verbs[:1])
+        assert said, f"carbonbench-{role} {verbs} does not exist"
         own_words = words[: words.index("--")] if "--" in words else words
         for flag in (match[0] for word in own_words if (match := _FLAG.match(word))):
-            assert flag in said or flag == "--help", f"{verb} has no {flag}"
+            assert flag in said or flag == "--help", f"{words[:2]} has no {flag}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
