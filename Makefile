@@ -65,6 +65,9 @@ bench: .venv/.bench ## benchmarks; ONLY=meter runs one of them
 model: $(INSTALLED) ## fetch the small model of the demo and the tests
 	@$(PYTHON_IN_VENV) -m scripts.smollm2
 
+.PHONY: prompts
+prompts: .venv/.prompts ## fetch the public prompt texts of AI Energy Score
+
 .PHONY: install
 install: $(INSTALLED) ## the virtual environment .venv, from requirements.lock
 
@@ -90,6 +93,11 @@ $(INSTALLED): requirements.lock pyproject.toml scripts/install.sh
 .venv/.bench: $(INSTALLED)
 	@$(PYTHON_IN_VENV) -m pip install -qq --no-deps zeus==0.16.0
 	@touch .venv/.bench
+
+# Only its data file is used, so nothing that it requires is installed.
+.venv/.prompts: $(INSTALLED)
+	@$(PYTHON_IN_VENV) -m pip install -qq --no-deps llenergymeasure==0.7.0
+	@touch .venv/.prompts
 
 .PHONY: FORCE
 FORCE:
