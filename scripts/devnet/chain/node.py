@@ -57,17 +57,17 @@ class Node:
         block_seconds: Clock; 0 seals a block for each extrinsic at once, and else on demand.
     """
 
-    seed: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    seed: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     block_seconds: float = 0.0
-    ledger: Ledger = field(default_factory=lambda: Ledger(load_runtime()))
-    blocks: list[SealedBlock] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=lambda: Ledger(load_runtime()), repr=False)
+    blocks: list[SealedBlock] = field(default_factory=list, repr=False)
     netuids: list[int] = field(default_factory=list)
     """Subnets whose epochs run."""
     head_listeners: set[Callable[[SealedBlock], None]] = field(default_factory=set)
     hang_ups: set[Callable[[], None]] = field(default_factory=set)
     """Cuts each open connection, without a closing handshake."""
     _pool: list[tuple[Extrinsic, Watcher | None]] = field(default_factory=list)
-    _numbers: dict[str, int] = field(default_factory=dict)
+    _numbers: dict[str, int] = field(default_factory=dict, repr=False)
     _snapshots: dict[str, _Snapshot] = field(default_factory=dict)
     _forks: int = 0
     _tick: asyncio.Event = field(default_factory=asyncio.Event)
