@@ -89,18 +89,18 @@ async def play(options: argparse.Namespace) -> None:
             _say("starting chain, validator, five miners and API")
             port = _api_port(options.api_port)
             async with open_stage(fleet, folder, model=model, api_port=port) as stage:
-                for _ in range(options.rounds):
-                    await play_round(stage)
+                first = DEVNET.schedule.round_at(await stage.block())
+                for number in range(first, first + options.rounds):
+                    await play_round(stage, RoundNumber(number))
                 await stage.api_has_round()
                 await print_tables(stage, _CONSOLE)
                 if not options.once:
                     await _serve_on(stage)
 
 
-async def play_round(stage: Stage) -> None:
+async def play_round(stage: Stage, number: RoundNumber) -> None:
     """One round, its blocks made as soon as nobody needs the time in between."""
     schedule = DEVNET.schedule
-    number = RoundNumber(schedule.round_at(await stage.block()) + 1)
     players = len(stage.miners)
     await stage.mine_to(schedule.start(number))
     _say(f"round {number}: {players} miners measure {DEVNET.workload.key}")

@@ -127,7 +127,10 @@ class Stage:
 async def open_stage(
     fleet: Fleet, folder: Path, *, model: Path, api_port: int
 ) -> AsyncIterator[Stage]:
-    """Start every part with empty data, and wait until all are ready."""
+    """Start every part with empty data, and wait until all are ready.
+
+    The chain stands at the first block of round 1 meanwhile: whoever is up begins to measure.
+    """
     for old in ("chain.json", "wallets", "validator", "api", *(part.name for part in CAST)):
         _remove(folder / old)
     endpoint = await _start_chain(fleet, folder)
@@ -135,6 +138,7 @@ async def open_stage(
         DevnetControl(endpoint, netuid=int(DEVNET.netuid or 0)) as control,
         httpx.AsyncClient(timeout=_REQUEST_SECONDS, trust_env=False) as http,
     ):
+        await control.mine(DEVNET.schedule.round_blocks)
         validator = await _register(control, folder, VALIDATOR, stake_tao=_VALIDATOR_STAKE_TAO)
         hotkeys = {part.name: await _register(control, folder, part.name) for part in CAST}
         common = {"NETWORK": DEVNET.name, "ENDPOINT": endpoint}
@@ -158,16 +162,18 @@ async def open_stage(
         )
         for url in (*(miner.url for miner in miners), validator_url, api_url):
             await _until_healthy(stage, url)
+        await control.set_block_seconds(DEVNET.block_seconds)
         yield stage
 
 
 async def _start_chain(fleet: Fleet, folder: Path) -> str:
+    """Start the chain with its clock stopped: it makes a block for each extrinsic alone."""
     ready_file = folder / "chain.json"
     options = [
         f"--set={name}={json.dumps(value)}" for name, value in sorted(_HYPERPARAMETERS.items())
     ]
     command = [sys.executable, "-m", "scripts.devnet.chain", "--port=0", *options]
-    command += [f"--block-seconds={DEVNET.block_seconds}", f"--ready-file={ready_file}"]
+    command += ["--block-seconds=0", f"--ready-file={ready_file}"]
     await fleet.start("chain", command, {})
     while not ready_file.exists():
         fleet.check_alive()
@@ -197,7 +203,7 @@ async def _start_miner(
         **_wallet(folder, part.name),
         "MODELS": str(model),
         "DTYPE": "float32",
-        "COMPUTE": "cpu",
+        "DEVICE": "cpu",
         "THREADS": "1",
         "HOST": "127.0.0.1",
         "AXON_IP": "127.0.0.1",
@@ -231,8 +237,7 @@ async def _start_api(
     fleet: Fleet, folder: Path, validator_url: str, validator: Hotkey, port: int
 ) -> str:
     settings = {
-        "NETWORK": DEVNET.name,
-        "VALIDATOR_LOGS": json.dumps([validator_url]),
+        "VALIDATOR_LOGS": json.dumps([{"url": validator_url, "hotkey": validator}]),
         "REFRESH_SECONDS": "1",
         "HOST": "127.0.0.1",
         "PORT": str(port),
