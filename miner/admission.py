@@ -1,8 +1,20 @@
-"""Who may read a miner's profile, commitments and reports. Pure."""
+"""Who may read a miner's profile, commitments and reports, and until when we know. Pure."""
 
 from protocol.chain import Metagraph
 from protocol.errors import Rejection, RejectionCode
 from protocol.ids import Hotkey
+from protocol.units import Seconds
+
+
+METAGRAPH_BLOCKS = 10
+"""Blocks after which the metagraph is read again."""
+_MISSED_READINGS = 6
+_STALE_MIN_SECONDS = 60.0
+
+
+def is_stale(age: Seconds, *, block_seconds: float) -> bool:
+    """Whether a metagraph is too old to admit anyone by: six readings missed, at least 60 s."""
+    return age > max(_STALE_MIN_SECONDS, block_seconds * METAGRAPH_BLOCKS * _MISSED_READINGS)
 
 
 def refusal_of(

@@ -88,16 +88,16 @@ class FileArchive:
             StoreError: If the disk does not take it.
         """
         path = self._round(outcome.round) / _OUTCOME
-        before = _read(path)
+        before = _outcome(path)
         committed_now = outcome.ending is Ending.COMMITTED
-        if before is None or (committed_now and _outcome(before).ending is not Ending.COMMITTED):
+        if before is None or (committed_now and before.ending is not Ending.COMMITTED):
             _write(path, _OUTCOME_SCHEMA.dump_json(outcome), replace=True)
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """How the last rounds ended, newest first."""
-        found = (_read(folder / _OUTCOME) for folder in reversed(self._rounds()))
-        kept = [data for data in found if data is not None]
-        return tuple(_outcome(data) for data in kept[:_LISTED_OUTCOMES])
+        last = reversed(self._rounds()[-_LISTED_OUTCOMES:])
+        found = (_outcome(folder / _OUTCOME) for folder in last)
+        return tuple(outcome for outcome in found if outcome is not None)
 
     def _round(self, number: RoundNumber) -> Path:
         return self._folder / f"{number:012d}"
@@ -196,8 +196,12 @@ def _parsed(model: type[T], data: bytes, what: str) -> T:
         raise StoreError(f"the kept {what} is damaged", hint="Delete its folder.") from error
 
 
-def _outcome(data: bytes) -> Outcome:
+def _outcome(path: Path) -> Outcome | None:
+    """A kept outcome; None when there is none, or another version wrote it otherwise."""
+    data = _read(path)
+    if data is None:
+        return None
     try:
         return _OUTCOME_SCHEMA.validate_json(data)
-    except ValidationError as error:
-        raise StoreError("a kept outcome is damaged", hint="Delete its round's folder.") from error
+    except ValidationError:
+        return None

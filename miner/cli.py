@@ -292,7 +292,7 @@ def _with_progress(run: "LocalRun", *, quiet: bool) -> "Result":
         ) as bar,
     ):
         step = bar.add_task("loading and warming up", total=count, rate="-")
-        run.prepare()
+        run.prepare(lambda _done: None)
         bar.reset(step, description="measuring")
         begun_seconds = time.monotonic()
 

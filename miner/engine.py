@@ -14,7 +14,12 @@ from miner.holdings import HeldModel
 from miner.reporting import PromptRun, Task
 from miner.session import Stamp, Watch
 from protocol.errors import WorkloadError
-from protocol.generation import LoadedModel, load_model
+from protocol.generation import (
+    WARM_UP_SHORT_RUNS,
+    WARM_UP_SHORT_TOKENS,
+    LoadedModel,
+    load_model,
+)
 from protocol.ids import Nonce
 from protocol.messages import ModelRef
 from protocol.models import Dtype
@@ -61,17 +66,22 @@ class TransformersEngine:
         """The models that can be run."""
         return tuple(self._folders)
 
-    def prepare(self, task: Task) -> None:
+    def prepare(self, task: Task, watch: Watch) -> None:
         """Load the task's model if it is not the loaded one, and warm it up.
+
+        The warm-up is AI Energy Score's: one full answer and ten short ones.
 
         Raises:
             WorkloadError: If model or prompts are not usable.
+            StoppedError: If `watch` ended it.
         """
-        model = self._load(task.model)
+        model, new_tokens = self._load(task.model), task.workload.new_tokens
         text = _text(task.workload.form, first_nonce(task.seed), self._prompts(task.workload)[0])
-        new_tokens = task.workload.new_tokens
         try:
-            model.warm_up(model.encode(text, new_tokens=new_tokens), new_tokens=new_tokens)
+            ids = model.encode(text, new_tokens=new_tokens)
+            for length in (new_tokens, *[WARM_UP_SHORT_TOKENS] * WARM_UP_SHORT_RUNS):
+                watch(0)
+                model.generate(ids, new_tokens=length)
         except RuntimeError as error:
             raise _broken(error) from error
 

@@ -131,9 +131,9 @@ class LocalRun:
             threads=wanted.threads,
         )
 
-    def prepare(self) -> None:
+    def prepare(self, watch: Watch) -> None:
         """Load the model and warm it up."""
-        self._engine.prepare(self.task)
+        self._engine.prepare(self.task, watch)
 
     def run(self, watch: Watch) -> Result:
         """The measured run."""

@@ -54,11 +54,11 @@ class Outcome:
     """Empty unless committed."""
     energy_mj: int | None
     """None unless committed."""
-    elapsed_us: int
-    """From assignment to the end, loading and warm-up included."""
+    run_us: int
+    """Time of the run, loading and warm-up included; 0 when nothing was run."""
 
 
-def outcome_of(number: RoundNumber, end: Commitment | Declined | Error, elapsed_us: int) -> Outcome:
+def outcome_of(number: RoundNumber, end: Commitment | Declined | Error, run_us: int) -> Outcome:
     """The outcome of a round from what it came to."""
     match end:
         case Commitment():
@@ -76,7 +76,7 @@ def outcome_of(number: RoundNumber, end: Commitment | Declined | Error, elapsed_
         model_id=committed.model.id if committed else "",
         report_digest=committed.report_digest if committed else "",
         energy_mj=committed.energy_mj if committed else None,
-        elapsed_us=elapsed_us,
+        run_us=run_us,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from miner.admission import refusal_of
+from miner.admission import METAGRAPH_BLOCKS, is_stale, refusal_of
 from miner.outcome import Declined, Outcome, State, outcome_of, state_after
 from miner.reporting import (
     Assignment,
@@ -50,7 +50,7 @@ M_co = TypeVar("M_co", covariant=True)
 Stamp = Callable[[], tuple[int, int | None]]
 """(microseconds, energy counter in mJ or None), both since the window opened."""
 Watch = Callable[[int], None]
-"""Called after each prompt with the number done; raises `StoppedError` to end the run."""
+"""Called after each step with the number of prompts done; raises `StoppedError` to end the run."""
 Pause = Callable[[float], Awaitable[None]]
 """Waits that many seconds."""
 Monotonic = Callable[[], int]
@@ -60,14 +60,9 @@ _log = structlog.get_logger("miner")
 
 _POLL_MIN_SECONDS = 0.2
 _POLL_MAX_SECONDS = 2.0
-_METAGRAPH_BLOCKS = 10
-"""Blocks after which the metagraph is read again."""
-_STALE_METAGRAPHS = 6
-"""Missed metagraph readings after which nobody is admitted any more."""
-_STALE_MIN_SECONDS = 60.0
-_RETRY_MAX_SECONDS = 30.0
-_TIME_MARGIN = 1.25
-"""A run is begun if this many times the longest recent one's duration is left."""
+_RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+_TIME_MARGIN = 1.1
+"""A run is begun if this many times the shortest recent one's duration is left."""
 _RECENT_ROUNDS = 3
 """Rounds that say how long a run takes; older ones are forgotten, so a slow day passes."""
 
@@ -84,7 +79,7 @@ class Engine(Protocol):
         """The models that can be run."""
         ...
 
-    def prepare(self, task: Task) -> None:
+    def prepare(self, task: Task, watch: Watch) -> None:
         """Load the model if it is not the loaded one, and warm it up."""
         ...
 
@@ -168,7 +163,7 @@ def measure(
         MeasurementError: If there is no number that we would sign.
         StoppedError: If `watch` ended it.
     """
-    engine.prepare(task)
+    engine.prepare(task, watch)
     return meter.measure(lambda stamp: engine.run(task, stamp, watch), engine.synchronise)
 
 
@@ -207,6 +202,7 @@ class Session:
         self._metagraph: Metagraph | None = None
         self._metagraph_at_ns = 0
         self._met: RoundNumber | None = None
+        self._run_us = 0
         self._stopping = threading.Event()
 
     @property
@@ -217,8 +213,10 @@ class Session:
 
     def refusal_of(self, caller: Hotkey, *, stake_floor_tao: float) -> Rejection | None:
         """Why a caller may not read profile, commitments and reports; None when it may."""
-        fresh = None if self._metagraph_is_stale() else self._metagraph
-        return refusal_of(caller, fresh, stake_floor_tao=stake_floor_tao)
+        age = seconds(self._ports.monotonic() - self._metagraph_at_ns)
+        stale = is_stale(age, block_seconds=self.network.block_seconds)
+        metagraph = None if stale else self._metagraph
+        return refusal_of(caller, metagraph, stake_floor_tao=stake_floor_tao)
 
     def may_reveal(self, number: RoundNumber) -> bool:
         """Whether the commitment deadline of a round has passed, so that its report may go out."""
@@ -249,9 +247,9 @@ class Session:
                 try:
                     due = await self._look()
                 except ChainError as error:
+                    _log.warning("chain_away", error=str(error), failures=failures + 1)
+                    await self._ports.pause(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
                     failures += 1
-                    _log.warning("chain_away", error=str(error), failures=failures)
-                    await self._ports.pause(min(2.0**failures, _RETRY_MAX_SECONDS))
                     continue
                 failures = 0
                 if due is not None:
@@ -267,7 +265,7 @@ class Session:
         """Read the head, and the metagraph when it is old; the round to meet, if one is due."""
         self.head = await self._ports.chain.head()
         seen = self._metagraph.block if self._metagraph else None
-        if seen is None or not 0 <= self.head.number - seen < _METAGRAPH_BLOCKS:
+        if seen is None or not 0 <= self.head.number - seen < METAGRAPH_BLOCKS:
             await self._read_metagraph()
         number = self.network.schedule.round_at(self.head.number)
         if self.state is State.MEASURING or number == self._met:
@@ -276,7 +274,7 @@ class Session:
 
     async def _meet(self, number: RoundNumber) -> None:
         """One round, from assignment to commitment; it ends in an outcome or is met again."""
-        begun_ns = self._ports.monotonic()
+        self._run_us = 0
         end: Commitment | Declined | Error
         try:
             end = await self._play(number)
@@ -291,7 +289,7 @@ class Session:
             return
         except Error as error:
             end = error
-        outcome = outcome_of(number, end, microseconds(self._ports.monotonic() - begun_ns))
+        outcome = outcome_of(number, end, self._run_us)
         self.state = state_after(outcome.ending)
         _log.info("round_ended", **asdict(outcome))
         try:
@@ -320,7 +318,7 @@ class Session:
         except ChainError as error:  # the run is worth doing all the same
             _log.warning("axon_not_announced", error=str(error))
         left_seconds = self._seconds_left(number)
-        needed_seconds = self._longest_recent_seconds() * _TIME_MARGIN
+        needed_seconds = self._shortest_recent_seconds() * _TIME_MARGIN
         if left_seconds > needed_seconds:
             return None
         return Declined(
@@ -343,10 +341,13 @@ class Session:
     async def _run(self, assignment: Assignment) -> None:
         """Measure, and keep the signed report."""
         _log.info("round_started", round=assignment.round, model=assignment.model.id)
-        ports = self._ports
-        runs, energy = await asyncio.to_thread(
-            measure, assignment.task, ports.engine, ports.meter, self._watch
-        )
+        ports, begun_ns = self._ports, self._ports.monotonic()
+        try:
+            runs, energy = await asyncio.to_thread(
+                measure, assignment.task, ports.engine, ports.meter, self._watch
+            )
+        finally:
+            self._run_us = microseconds(ports.monotonic() - begun_ns)
         report = build_report(assignment, build_leaves(runs), energy, self._machine)
         self.archive.keep_report(sign(report, ports.signer))
 
@@ -379,20 +380,16 @@ class Session:
             await self._ports.chain.serve_axon(self._axon)
             _log.info("axon_announced", ip=self._axon.ip, port=self._axon.port)
 
-    def _metagraph_is_stale(self) -> bool:
-        limit = self.network.block_seconds * _METAGRAPH_BLOCKS * _STALE_METAGRAPHS
-        age_seconds = seconds(self._ports.monotonic() - self._metagraph_at_ns)
-        return age_seconds > max(_STALE_MIN_SECONDS, limit)
-
     def _seconds_left(self, number: RoundNumber) -> float:
         if self.head is None:
             return 0.0
         blocks = self.network.schedule.commit_deadline(number) - self.head.number
         return blocks * self.network.block_seconds
 
-    def _longest_recent_seconds(self) -> Seconds:
+    def _shortest_recent_seconds(self) -> Seconds:
         recent = self.archive.outcomes()[:_RECENT_ROUNDS]
-        return seconds_from_us(max((outcome.elapsed_us for outcome in recent), default=0))
+        runs_us = [outcome.run_us for outcome in recent if outcome.run_us]
+        return seconds_from_us(min(runs_us, default=0))
 
     @property
     def _poll_seconds(self) -> float:

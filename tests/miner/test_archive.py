@@ -27,7 +27,7 @@ def signed_commitment(number: int) -> Signed[Commitment]:
     return sign(factories.commitment().model_copy(update={"round": number}), MINER)
 
 
-def outcome(number: int, ending: Ending, *, elapsed_us: int = 1) -> Outcome:
+def outcome(number: int, ending: Ending, *, run_us: int = 1) -> Outcome:
     return Outcome(
         round=RoundNumber(number),
         ending=ending,
@@ -36,7 +36,7 @@ def outcome(number: int, ending: Ending, *, elapsed_us: int = 1) -> Outcome:
         model_id="",
         report_digest="",
         energy_mj=None,
-        elapsed_us=elapsed_us,
+        run_us=run_us,
     )
 
 
@@ -160,10 +160,22 @@ def test_outcomes_come_newest_first(archive: FileArchive) -> None:
     assert [found.round for found in archive.outcomes()] == [3, 2, 1]
 
 
+def test_an_outcome_that_another_version_wrote_is_left_out(
+    archive: FileArchive, tmp_path: Path
+) -> None:
+    archive.keep_outcome(outcome(1, Ending.REFUSED))
+    archive.keep_outcome(outcome(2, Ending.REFUSED))
+    (tmp_path / f"{2:012d}" / "outcome.json").write_text('{"round": 2}')
+
+    assert [found.round for found in archive.outcomes()] == [1]
+    archive.keep_outcome(outcome(2, Ending.DECLINED))
+    assert [found.round for found in archive.outcomes()] == [2, 1]
+
+
 def test_only_a_commitment_takes_the_place_of_an_outcome(archive: FileArchive) -> None:
-    archive.keep_outcome(outcome(1, Ending.REFUSED, elapsed_us=5))
+    archive.keep_outcome(outcome(1, Ending.REFUSED, run_us=5))
     archive.keep_outcome(outcome(1, Ending.DECLINED))
-    assert archive.outcomes()[0].elapsed_us == 5
+    assert archive.outcomes()[0].run_us == 5
 
     archive.keep_outcome(outcome(1, Ending.COMMITTED))
     archive.keep_outcome(outcome(1, Ending.REFUSED))
@@ -171,9 +183,12 @@ def test_only_a_commitment_takes_the_place_of_an_outcome(archive: FileArchive) -
 
 
 def test_one_data_folder_serves_one_miner(tmp_path: Path) -> None:
-    with data_folder(tmp_path), pytest.raises(ConfigurationError, match="another miner"):
-        with data_folder(tmp_path):
-            pass
+    with (
+        data_folder(tmp_path),
+        pytest.raises(ConfigurationError, match="another miner"),
+        data_folder(tmp_path),
+    ):
+        pass
 
     with data_folder(tmp_path) as again:
         assert again == tmp_path

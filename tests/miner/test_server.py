@@ -184,9 +184,7 @@ async def test_what_is_not_offered_is_a_problem(
 
 
 @pytest.mark.parametrize("number", ["x", "-1", "1.5", str(2**53), "9" * 400])
-async def test_a_round_that_is_no_number_is_malformed(
-    http: httpx.AsyncClient, number: str
-) -> None:
+async def test_a_round_that_is_no_number_is_malformed(http: httpx.AsyncClient, number: str) -> None:
     answer = await http.get(f"/v1/rounds/{number}/commitment", auth=BOBS)
 
     assert (answer.status_code, problem_code(answer)) == (400, "malformed")

@@ -66,7 +66,8 @@ class FakeEngine:
     before_prompt: Callable[[int], None] = lambda _index: None
     """Called before each prompt: a test's way into the middle of a run."""
 
-    def prepare(self, task: Task) -> None:
+    def prepare(self, task: Task, watch: Watch) -> None:
+        watch(0)
         self.prepared.append(task.model)
         self.world.pass_time(self.load_seconds)
 
