@@ -16,7 +16,6 @@ _KAPPA = 0.5
 _MINER_SHARE = 0.41
 _VALIDATOR_SHARE = 0.41
 """Shares of a tempo's alpha; the owner's 18 % is not tracked."""
-_MILLI = 1_000
 
 Matrix = list[list[float]]
 
@@ -112,7 +111,7 @@ def _permits(subnet: Subnet) -> list[bool]:
 
 
 def _active(subnet: Subnet) -> list[bool]:
-    cutoff = int(subnet.get("ActivityCutoffFactorMilli")) * int(subnet.get("Tempo")) // _MILLI
+    cutoff = subnet.activity_cutoff_blocks()
     return [subnet.ledger.block - int(last) <= cutoff for last in subnet.column("LastUpdate")]
 
 

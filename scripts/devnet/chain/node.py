@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+from protocol.units import Seconds, milliseconds
 from scripts.devnet.chain.admission import Extrinsic, RpcError, admit, invalid
 from scripts.devnet.chain.calls import dispatch
 from scripts.devnet.chain.epoch import is_due, run_epoch
@@ -221,7 +222,7 @@ class Node:
     def _timestamp_ms(self) -> int:
         """Wall clock, but later than the block before."""
         before = int(self.ledger.get("Timestamp", "Now"))
-        return max(before + 1, time.time_ns() // 1_000_000)
+        return max(before + 1, round(milliseconds(Seconds(time.time()))))
 
     def _inherent(self, now_ms: int) -> str:
         call = self.ledger.runtime.core.compose_call("Timestamp", "set", {"now": now_ms})

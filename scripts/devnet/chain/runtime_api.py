@@ -102,7 +102,6 @@ def _metagraph(subnet: Subnet, output: str) -> dict[str, Any] | None:
 
 
 def _graph(subnet: Subnet) -> dict[str, Any]:
-    cutoff = int(subnet.get("ActivityCutoffFactorMilli")) * int(subnet.get("Tempo")) // 1_000
     return {
         "netuid": subnet.netuid,
         "name": list(b"devnet"),
@@ -119,7 +118,7 @@ def _graph(subnet: Subnet) -> dict[str, Any]:
         "max_weights_limit": subnet.get("MaxWeightsLimit"),
         "weights_version": subnet.get("WeightsVersionKey"),
         "weights_rate_limit": subnet.get("WeightsSetRateLimit"),
-        "activity_cutoff": cutoff,
+        "activity_cutoff": subnet.activity_cutoff_blocks(),
         "max_validators": subnet.get("MaxAllowedValidators"),
         "num_uids": subnet.size,
         "max_uids": subnet.get("MaxAllowedUids"),

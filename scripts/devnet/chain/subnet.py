@@ -31,6 +31,8 @@ HYPERPARAMETERS: dict[str, object] = {
 }
 """A new devnet subnet. Short periods for a chain with sub-second blocks; commit-reveal is off."""
 
+_MILLI = 1_000
+"""The activity cutoff is given in thousandths of a tempo."""
 _VECTORS = {
     "Active": True,
     "ValidatorPermit": False,
@@ -90,6 +92,10 @@ class Subnet:
     def hotkey(self, uid: int) -> str:
         """The hotkey that holds a UID."""
         return str(self.get("Keys", uid))
+
+    def activity_cutoff_blocks(self) -> int:
+        """Blocks after its last weights from which a validator counts as inactive."""
+        return int(self.get("ActivityCutoffFactorMilli")) * int(self.get("Tempo")) // _MILLI
 
     def hotkeys(self) -> list[str]:
         """All hotkeys, by UID."""
