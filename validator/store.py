@@ -340,6 +340,26 @@ class Store:
             block = session.scalar(select(func.max(RoundRow.weights_block)))
         return None if block is None else BlockNumber(block)
 
+    @property
+    def log_size(self) -> int:
+        """Entries in the log."""
+        return self._log.size
+
+    def progress(self, number: RoundNumber) -> dict[str, int]:
+        """Counts of a round: miners, commitments, revealed reports, verdicts."""
+        seats = select(
+            func.count(), func.count(SeatRow.commitment), func.count(SeatRow.report_digest)
+        ).where(SeatRow.round == number)
+        verdicts = select(func.count()).where(EntryRow.round == number, EntryRow.miner != RECORD)
+        with self._transaction() as session:
+            miners, committed, revealed = session.execute(seats).one()
+            return {
+                "miners": miners,
+                "committed": committed,
+                "revealed": revealed,
+                "verdicts": session.scalars(verdicts).one(),
+            }
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()

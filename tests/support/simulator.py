@@ -1,0 +1,489 @@
+"""Whole rounds in virtual time: real protocol code, real validator, invented GPUs.
+
+`SimulatedMiner` runs a toy model over the real nonce chain, keeps a counter and a trace as a real
+device would, and signs real messages. What it does wrong is its `Behaviour`. `Simulation` puts
+miners and one validator on a `FakeLedger` and plays blocks.
+"""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from protocol.canonical import canonical_bytes, message_digest
+from protocol.chain import Axon
+from protocol.constants import REPORT_MAX_BYTES
+from protocol.errors import Rejection, RejectionCode
+from protocol.ids import BlockHash, Digest, Hotkey, ModelId, Nonce, RoundNumber
+from protocol.merkle import merkle_root
+from protocol.messages import (
+    Commitment,
+    CounterTrace,
+    Device,
+    DeviceEnergy,
+    Leaf,
+    Message,
+    ModelRef,
+    PowerTrace,
+    Profile,
+    Report,
+)
+from protocol.models import SMOLLM2_135M_PACKAGED
+from protocol.networks import DEVNET, Network
+from protocol.rounds import Schedule
+from protocol.nonce_chain import first_nonce, next_nonce, round_seed
+from protocol.prompts import short_standin_prompts, tagged_prompt
+from protocol.signing import Signed, sign
+from tests.support.chain import FakeLedger
+from tests.support.factories import DEVICE, ENVIRONMENT
+from tests.support.keys import DevSigner
+from validator.checks import Input, input_of
+from validator.judging import ProofFigures, Sample
+from validator.miners import read_answer
+
+REFERENCE = "reference"
+"""Weights of the toy model that everybody should run."""
+WEIGHTS_DIGEST = Digest("5e" * 32)
+MODEL = ModelRef(
+    id=SMOLLM2_135M_PACKAGED.id,
+    revision=SMOLLM2_135M_PACKAGED.revision,
+    weights_digest=WEIGHTS_DIGEST,
+    dtype="float32",
+)
+THRESHOLD_MICROLOGITS = 5_200
+
+NETWORK = replace(
+    DEVNET, schedule=Schedule(round_blocks=24, commit_blocks=10, reveal_blocks=20)
+)
+"""The devnet with short rounds."""
+
+_PROMPT_US = 400_000
+_TICK_US = 100_000
+_POWER_MW = 150_000
+_COUNTER_START_MJ = 123_456_789
+
+
+def encode(text: str) -> tuple[int, ...]:
+    """The toy tokenizer: eight bytes a token, so that a tag has the same length always."""
+    tag, _, prompt = text.partition("\n")
+    words = [*tag.split(), *prompt.split()]
+    return tuple(int.from_bytes(hashlib.sha256(word.encode()).digest()[:3], "big") for word in words)
+
+
+def answer(weights: str, ids: Sequence[int], new_tokens: int) -> tuple[int, ...]:
+    """The toy model: the same ids get the same answer from the same weights."""
+    digest = hashlib.sha256(f"{weights} {list(ids)}".encode()).digest()
+    return tuple(digest[:new_tokens])
+
+
+@dataclass(frozen=True, slots=True)
+class ToyRescorer:
+    """A `validator.judging.Rescorer` on the toy model."""
+
+    network: Network = NETWORK
+
+    def weights_digest(self, model: tuple[str, str]) -> Digest | None:
+        return WEIGHTS_DIGEST if model == (MODEL.id, MODEL.revision) else None
+
+    def inputs(self, model: ModelRef, nonces: Sequence[Nonce]) -> Sequence[Input]:
+        prompts = short_standin_prompts(self.network.workload.prompt_count)
+        return [
+            input_of(encode(tagged_prompt(nonce, prompt)))
+            for nonce, prompt in zip(nonces, prompts, strict=True)
+        ]
+
+    def prove(self, model: ModelRef, samples: Sequence[Sample]) -> ProofFigures:
+        prompts = short_standin_prompts(self.network.workload.prompt_count)
+        wrong = 0
+        for sample in samples:
+            ids = encode(tagged_prompt(sample.nonce, prompts[sample.index]))
+            wrong += answer(REFERENCE, ids, len(sample.output_ids)) != sample.output_ids
+        mean = 560_000 * wrong // len(samples)
+        return ProofFigures(
+            mean_margin_micrologits=mean,
+            exceeding_ppm=340_000 * wrong // len(samples),
+            hard_fail_count=wrong,
+            threshold_micrologits=THRESHOLD_MICROLOGITS,
+            thresholds_version="toy",
+            passed=mean <= THRESHOLD_MICROLOGITS,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """What a miner does; the defaults are honest."""
+
+    weights: str = REFERENCE
+    gain: float = 1.0
+    """Factor on every joule that the device shows."""
+    delay_blocks: int = 4
+    """Blocks after the round's start at which the commitment is there."""
+
+    def seed_hash(self, block_hash: BlockHash) -> BlockHash:
+        """The block hash from which the nonce chain is seeded."""
+        return block_hash
+
+    def alter(self, report: Report) -> Report:
+        """The report that is committed to and revealed."""
+        return report
+
+    def reveal(self, report: Report) -> Report | None:
+        """The report that is revealed in place of the committed one; None for none."""
+        return report
+
+    def commitment(self, commitment: Commitment, times_asked: int) -> Commitment:
+        """The commitment that is served."""
+        return commitment
+
+    def on_the_wire(self, data: bytes) -> bytes:
+        """What leaves the server in place of a message."""
+        return data
+
+
+class Honest(Behaviour):
+    """Does as it should."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shades(Behaviour):
+    """Runs the model and shows fewer joules, in counter and trace alike."""
+
+    gain: float = 0.7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherModel(Behaviour):
+    """Runs cheaper weights."""
+
+    weights: str = "int4"
+
+
+class Replays(Behaviour):
+    """Shows a run of another round under this round's name."""
+
+    def seed_hash(self, block_hash: BlockHash) -> BlockHash:
+        return BlockHash("0x" + "00" * 32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Late(Behaviour):
+    """Commits after the deadline."""
+
+    delay_blocks: int = NETWORK.schedule.commit_blocks + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silent(Behaviour):
+    """Serves its profile and never commits."""
+
+    delay_blocks: int = 10**9
+
+
+class Withholds(Behaviour):
+    """Commits and does not reveal."""
+
+    def reveal(self, report: Report) -> Report | None:
+        return None
+
+
+class Malformed(Behaviour):
+    """Serves something that is no message."""
+
+    def on_the_wire(self, data: bytes) -> bytes:
+        return b'{"payload": 1.5}'
+
+
+class Oversized(Behaviour):
+    """Serves more than anybody should read."""
+
+    def on_the_wire(self, data: bytes) -> bytes:
+        return data + b" " * REPORT_MAX_BYTES * 2
+
+
+class ForeignSignature(Behaviour):
+    """Serves messages that another key signed."""
+
+
+class BrokenNonceChain(Behaviour):
+    """Answers prompts out of order: the leaves are renumbered."""
+
+    def alter(self, report: Report) -> Report:
+        first, second, *rest = report.leaves
+        swapped = (
+            first.model_copy(update={"output_ids": second.output_ids}),
+            second.model_copy(update={"output_ids": first.output_ids}),
+        )
+        return report.model_copy(update={"leaves": (*swapped, *rest)})
+
+
+class Reorders(Behaviour):
+    """Shows its leaves in another order."""
+
+    def alter(self, report: Report) -> Report:
+        first, second, *rest = report.leaves
+        return report.model_copy(update={"leaves": (second, first, *rest)})
+
+
+class EditedCounter(Behaviour):
+    """States less energy than its own counter values add up to."""
+
+    def alter(self, report: Report) -> Report:
+        energy_mj = report.energy_mj // 2
+        (device,) = report.device_energy
+        edited = device.model_copy(update={"energy_mj": energy_mj})
+        return report.model_copy(update={"energy_mj": energy_mj, "device_energy": (edited,)})
+
+
+class SwapsReport(Behaviour):
+    """Reveals another report than it committed to."""
+
+    def reveal(self, report: Report) -> Report | None:
+        return report.model_copy(update={"energy_mj": report.energy_mj - 1})
+
+
+class Equivocates(Behaviour):
+    """Signs two commitments to one round."""
+
+    def commitment(self, commitment: Commitment, times_asked: int) -> Commitment:
+        if times_asked == 1:
+            return commitment
+        return commitment.model_copy(update={"energy_mj": commitment.energy_mj - 1})
+
+
+class TooShort(Behaviour):
+    """Generates fewer tokens than asked."""
+
+    def alter(self, report: Report) -> Report:
+        leaves = tuple(
+            leaf.model_copy(update={"output_ids": leaf.output_ids[:-1]}) for leaf in report.leaves
+        )
+        return report.model_copy(update={"leaves": leaves})
+
+
+class WrongAssignment(Behaviour):
+    """Runs another workload than the round's."""
+
+    def alter(self, report: Report) -> Report:
+        return report.model_copy(update={"workload": "aies-textgen-v1/plain"})
+
+
+@dataclass
+class SimulatedMiner:
+    """One miner with its device and its behaviour."""
+
+    name: str
+    behaviour: Behaviour = field(default_factory=Honest)
+    network: Network = NETWORK
+    coldkey_of: str | None = None
+    gpu_uuid: str | None = None
+    spread: float = 0.02
+    """Standard deviation of this miner's true energy around the kind's."""
+    calls: int = 0
+    is_down: bool = False
+    _asked: dict[RoundNumber, int] = field(default_factory=dict)
+    _reports: dict[RoundNumber, Report] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.signer = DevSigner(f"//{self.name}")
+        self.coldkey = DevSigner(f"//{self.coldkey_of or self.name}//coldkey").hotkey
+        chance = random.Random(self.name)  # noqa: S311 - a simulation
+        self.efficiency = 1.0 + chance.gauss(0.0, self.spread)
+
+    @property
+    def hotkey(self) -> Hotkey:
+        return self.signer.hotkey
+
+    @property
+    def device(self) -> Device:
+        uuid = self.gpu_uuid or f"GPU-SIMULATED-{self.name}"
+        return DEVICE.model_copy(update={"uuid": uuid})
+
+    def profile(self, ledger: FakeLedger) -> Profile:
+        return Profile(
+            genesis_hash=ledger.genesis,
+            netuid=ledger.netuid,
+            hotkey=self.hotkey,
+            devices=(self.device,),
+            models=(MODEL,),
+            engine="transformers",
+            environment=ENVIRONMENT,
+        )
+
+    def report(self, ledger: FakeLedger, number: RoundNumber) -> Report:
+        if number not in self._reports:
+            self._reports[number] = self.behaviour.alter(self._run(ledger, number))
+        return self._reports[number]
+
+    def commitment(self, ledger: FakeLedger, number: RoundNumber) -> Commitment:
+        report = self.report(ledger, number)
+        return Commitment(
+            genesis_hash=report.genesis_hash,
+            netuid=report.netuid,
+            hotkey=report.hotkey,
+            round=report.round,
+            block_hash=report.block_hash,
+            model=report.model,
+            workload=report.workload,
+            engine=report.engine,
+            profile_digest=message_digest(self.profile(ledger)),
+            report_digest=message_digest(report),
+            leaves_root=merkle_root([canonical_bytes(leaf) for leaf in report.leaves]),
+            prompt_count=len(report.leaves),
+            input_tokens=sum(leaf.input_tokens for leaf in report.leaves),
+            output_tokens=sum(len(leaf.output_ids) for leaf in report.leaves),
+            energy_mj=report.energy_mj,
+            duration_us=report.duration_us,
+        )
+
+    def times_asked(self, number: RoundNumber) -> int:
+        self._asked[number] = self._asked.get(number, 0) + 1
+        return self._asked[number]
+
+    def _run(self, ledger: FakeLedger, number: RoundNumber) -> Report:
+        block_hash = ledger.hash_of(self.network.schedule.start(number))
+        seed = round_seed(
+            genesis_hash=ledger.genesis,
+            netuid=ledger.netuid,
+            block_hash=self.behaviour.seed_hash(block_hash),
+            hotkey=self.hotkey,
+            model=(ModelId(MODEL.id), MODEL.revision),
+            workload=self.network.workload.key,
+        )
+        chance = random.Random(f"{self.name} {number}")  # noqa: S311 - a simulation
+        power = _POWER_MW * self.efficiency * self.behaviour.gain * (1 + chance.gauss(0, 0.01))
+        leaves = self._leaves(seed, round(power))
+        duration_us = leaves[-1].end_us
+        energy_mj = round(power * duration_us / 10**6)
+        return Report(
+            genesis_hash=ledger.genesis,
+            netuid=ledger.netuid,
+            hotkey=self.hotkey,
+            round=number,
+            block_hash=block_hash,
+            model=MODEL,
+            workload=self.network.workload.key,
+            engine="transformers",
+            devices=(self.device,),
+            environment=ENVIRONMENT,
+            energy_mj=energy_mj,
+            duration_us=duration_us,
+            systematic_ppm=50_000,
+            device_energy=(self._device_energy(round(power), duration_us, energy_mj),),
+            leaves=leaves,
+        )
+
+    def _leaves(self, seed: bytes, power_mw: int) -> tuple[Leaf, ...]:
+        workload = self.network.workload
+        nonce, leaves = first_nonce(seed), []
+        for index, prompt in enumerate(short_standin_prompts(workload.prompt_count)):
+            ids = encode(tagged_prompt(nonce, prompt))
+            output = answer(self.behaviour.weights, ids, workload.new_tokens)
+            start_us, end_us = index * _PROMPT_US, (index + 1) * _PROMPT_US
+            leaves.append(
+                Leaf(
+                    index=index,
+                    input_tokens=len(ids),
+                    input_digest=input_of(ids).digest,
+                    output_ids=output,
+                    start_us=start_us,
+                    end_us=end_us,
+                    start_mj=_counter_mj(power_mw, start_us),
+                    end_mj=_counter_mj(power_mw, end_us),
+                )
+            )
+            nonce = next_nonce(nonce, output)
+        return tuple(leaves)
+
+    def _device_energy(self, power_mw: int, duration_us: int, energy_mj: int) -> DeviceEnergy:
+        rows = range(-5, duration_us // _TICK_US + 5)
+        chance = random.Random(f"{self.name} {power_mw}")  # noqa: S311 - a simulation
+        powers = tuple(round(power_mw * (1 + chance.gauss(0, 0.005))) for _ in rows)
+        return DeviceEnergy(
+            uuid=self.device.uuid,
+            energy_mj=energy_mj,
+            counter_start_mj=_COUNTER_START_MJ,
+            counter_end_mj=_COUNTER_START_MJ + _counter_mj(power_mw, duration_us),
+            trace_energy_mj=energy_mj,
+            idle_before_mw=70_000,
+            idle_after_mw=70_500,
+            tick_us=_TICK_US,
+            edges="idle",
+            edge_uncertainty_ppm=1_000,
+            flags=(),
+            trace=PowerTrace(
+                elapsed_ms=tuple(row * 100 for row in rows),
+                power_mw=powers,
+                average_power_mw=powers,
+                temperature_c=(45,) * len(powers),
+                sm_clock_mhz=(1_980,) * len(powers),
+            ),
+            counter=CounterTrace(
+                elapsed_us=tuple(row * _TICK_US for row in rows if row >= 0),
+                energy_mj=tuple(
+                    _COUNTER_START_MJ + _counter_mj(power_mw, row * _TICK_US)
+                    for row in rows
+                    if row >= 0
+                ),
+            ),
+        )
+
+
+def _counter_mj(power_mw: int, at_us: int) -> int:
+    """A counter that moves in ticks."""
+    return power_mw * (at_us // _TICK_US * _TICK_US) // 10**6
+
+
+@dataclass
+class SimulatedMiners:
+    """A `validator.ports.Miners` that asks simulated miners, through bytes and schemas."""
+
+    ledger: FakeLedger
+    miners: dict[Hotkey, SimulatedMiner]
+
+    def refusal(self, axon: Axon) -> Rejection | None:
+        return None
+
+    async def profile(self, hotkey: Hotkey, axon: Axon) -> Signed[Profile] | Rejection:
+        miner = self.miners[hotkey]
+        miner.calls += 1
+        if miner.is_down:
+            return Rejection(code=RejectionCode.UNREACHABLE, detail="refused")
+        return self._sent(miner, Signed[Profile], sign(miner.profile(self.ledger), miner.signer))
+
+    async def commitment(
+        self, hotkey: Hotkey, axon: Axon, number: RoundNumber
+    ) -> Signed[Commitment] | Rejection:
+        miner = self.miners[hotkey]
+        ready = miner.network.schedule.start(number) + miner.behaviour.delay_blocks
+        if miner.is_down:
+            return Rejection(code=RejectionCode.UNREACHABLE, detail="refused")
+        if self.ledger.number < ready:
+            return Rejection(code=RejectionCode.NO_COMMITMENT, detail=f"none for round {number}")
+        true = miner.commitment(self.ledger, number)
+        served = miner.behaviour.commitment(true, miner.times_asked(number))
+        return self._sent(miner, Signed[Commitment], sign(served, miner.signer))
+
+    async def report(
+        self, hotkey: Hotkey, axon: Axon, number: RoundNumber
+    ) -> Signed[Report] | Rejection:
+        miner = self.miners[hotkey]
+        if miner.is_down:
+            return Rejection(code=RejectionCode.UNREACHABLE, detail="refused")
+        if self.ledger.number <= miner.network.schedule.commit_deadline(number):
+            return Rejection(code=RejectionCode.WRONG_ROUND, detail="too early")
+        revealed = miner.behaviour.reveal(miner.report(self.ledger, number))
+        if revealed is None:
+            return Rejection(code=RejectionCode.NO_REPORT, detail=f"none for round {number}")
+        return self._sent(miner, Signed[Report], sign(revealed, miner.signer))
+
+    @staticmethod
+    def _sent(miner: SimulatedMiner, kind: type[Message], signed: Message) -> object:
+        if isinstance(miner.behaviour, ForeignSignature):
+            signed = sign(signed.payload, DevSigner("//Mallory"))  # type: ignore[attr-defined]
+        data = miner.behaviour.on_the_wire(canonical_bytes(signed))
+        return read_answer(kind, 200, data, max_bytes=REPORT_MAX_BYTES + 4_096)
+
+
+def replaced(miner: SimulatedMiner, **changes: object) -> SimulatedMiner:
+    """A miner with something changed."""
+    return replace(miner, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,182 @@
+"""The rows of `carbonbench-validator check`: what is here, what is missing, how to mend it."""
+
+import importlib.metadata
+import platform
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from protocol.chain import Hyperparameters
+from protocol.errors import ChainError, ConfigurationError, Error, WorkloadError
+from protocol.ids import Hotkey
+from protocol.models import CATALOGUE
+from protocol.subtensor import SubtensorChain
+from protocol.units import U16_MAX
+from protocol.wallet import load_wallet
+from validator.database import database_url, migrate, open_engine
+from validator.proof import load_thresholds
+from validator.running import data_folder, open_rescorer
+from validator.server import bind
+from validator.settings import Settings, subnet_of
+
+_DISTRIBUTIONS = ("torch", "transformers", "bittensor", "sqlalchemy", "fastapi")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One thing that a validator needs."""
+
+    what: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+async def check_all(settings: Settings) -> tuple[Row, ...]:
+    """Every row, in the order in which an operator would mend them."""
+    here = [
+        _row("python", platform.python_version),
+        _row("packages", _packages),
+        _row("prompts and models", lambda: _models(settings)),
+        _row("thresholds", _thresholds),
+        _row("wallet", lambda: _load_hotkey(settings)),
+        _row("data folder", lambda: _data(settings)),
+        _row("database", lambda: _database(settings)),
+        _row("port", lambda: _port(settings)),
+    ]
+    return (*here, *await _chain_rows(settings))
+
+
+def _row(what: str, probe: Callable[[], str]) -> Row:
+    try:
+        return Row(what=what, ok=True, detail=probe())
+    except Error as error:
+        return Row(what=what, ok=False, detail=str(error), hint=error.hint)
+
+
+async def _row_later(what: str, probe: Awaitable[str]) -> Row:
+    try:
+        return Row(what=what, ok=True, detail=await probe)
+    except Error as error:
+        return Row(what=what, ok=False, detail=str(error), hint=error.hint)
+
+
+def _packages() -> str:
+    try:
+        versions = [f"{name} {importlib.metadata.version(name)}" for name in _DISTRIBUTIONS]
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ConfigurationError(
+            f"the distribution {error.name} is missing",
+            hint="Install the validator's parts: pip install 'carbonbench[validator]'",
+        ) from error
+    return ", ".join(versions)
+
+
+def _models(settings: Settings) -> str:
+    rescorer = open_rescorer(settings)
+    names = [(str(model.id), model.revision) for model in CATALOGUE]
+    held = [name for name in names if rescorer.weights_digest(name) is not None]
+    if not held:
+        raise WorkloadError(
+            "no model to re-score with, so no report could be judged",
+            hint="Name at least one with VALIDATOR_MODELS or --model.",
+        )
+    missing = len(names) - len(held)
+    shown = ", ".join(model_id for model_id, _ in held)
+    return f"{shown}; {missing} of the catalogue are not here, their miners get no verdict"
+
+
+def _thresholds() -> str:
+    thresholds = load_thresholds()
+    return f"version {thresholds.version}, {len(thresholds.entries)} models"
+
+
+def _load_hotkey(settings: Settings) -> Hotkey:
+    wallet = load_wallet(settings.wallet_name, settings.wallet_hotkey, settings.wallet_path)
+    return wallet.hotkey
+
+
+def _data(settings: Settings) -> str:
+    with data_folder(settings.data_dir.expanduser()) as folder:
+        return str(folder)
+
+
+def _database(settings: Settings) -> str:
+    url = database_url(settings.database, settings.data_dir.expanduser())
+    engine = open_engine(url)
+    try:
+        before, after = migrate(engine)
+    finally:
+        engine.dispose()
+    return f"{url.render_as_string(hide_password=True)} at revision {before or 'none'} -> {after}"
+
+
+def _port(settings: Settings) -> str:
+    with bind(settings.host, settings.port) as listener:
+        host, port = listener.getsockname()[:2]
+        return f"{host} port {port} is free"
+
+
+async def _chain_rows(settings: Settings) -> list[Row]:
+    try:
+        netuid = subnet_of(settings)
+        chain = await SubtensorChain.connect(
+            endpoint=settings.chain_endpoint, netuid=netuid, signer=None
+        )
+    except Error as error:
+        return [Row(what="chain", ok=False, detail=str(error), hint=error.hint)]
+    try:
+        return [
+            await _row_later("chain", _reached(chain, settings)),
+            await _row_later("chain calls", _compatible(chain)),
+            await _row_later("hyperparameters", _hyperparameters(chain)),
+            await _row_later("registration", _registered(chain, settings)),
+        ]
+    finally:
+        await chain.close()
+
+
+async def _reached(chain: SubtensorChain, settings: Settings) -> str:
+    head = await chain.head()
+    return f"{settings.chain_endpoint} at block {head.number}"
+
+
+async def _compatible(chain: SubtensorChain) -> str:
+    probes = await chain.compatibility()
+    failed = [probe for probe in probes if not probe.ok]
+    if failed:
+        raise ChainError(
+            f"{failed[0].name}: {failed[0].detail}",
+            hint="The chain has changed: install the carbonbench version that knows it.",
+        )
+    return f"{len(probes)} of {len(probes)} work"
+
+
+async def _hyperparameters(chain: SubtensorChain) -> str:
+    found: Hyperparameters = await chain.hyperparameters()
+    if found.max_weight_limit_u16 < U16_MAX:
+        raise ChainError(
+            f"the subnet limits one weight to {found.max_weight_limit_u16} of {U16_MAX}",
+            hint="The burned share may exceed that: ask the subnet's owner to lift the limit.",
+        )
+    hidden = "on" if found.commit_reveal_enabled else "off"
+    return (
+        f"weights every {found.weights_rate_limit_blocks} blocks at most, at least "
+        f"{found.min_allowed_weights}, commit-reveal {hidden}"
+    )
+
+
+async def _registered(chain: SubtensorChain, settings: Settings) -> str:
+    hotkey = _load_hotkey(settings)
+    metagraph = await chain.metagraph()
+    neuron = metagraph.by_hotkey(hotkey)
+    if neuron is None:
+        raise ConfigurationError(
+            f"{hotkey} holds no UID on subnet {metagraph.netuid}",
+            hint=f"Register it: btcli subnets register --netuid {metagraph.netuid}",
+        )
+    if not neuron.validator_permit and hotkey != metagraph.owner_hotkey:
+        raise ConfigurationError(
+            f"UID {neuron.uid} has no validator permit, with {neuron.stake_tao:.0f} TAO of stake",
+            hint="Add stake; permits are given at the end of an epoch.",
+        )
+    return f"UID {neuron.uid}, {neuron.stake_tao:.0f} TAO of stake, validator permit"

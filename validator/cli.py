@@ -1,0 +1,262 @@
+"""The validator's command line; the one place that puts its parts together."""
+
+import asyncio
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from protocol.errors import Error, SourceError
+
+if TYPE_CHECKING:
+    from validator.settings import Settings
+
+PROGRAM = "carbonbench-validator"
+EXIT_OUR_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+_EXTRA = frozenset(
+    {"torch", "transformers", "fastapi", "uvicorn", "bittensor", "sqlalchemy", "alembic", "psycopg"}
+)
+"""Modules that come with the extra `validator`."""
+_STATUS_TIMEOUT_SECONDS = 5.0
+
+app = App(
+    name=PROGRAM,
+    help="Prove what miners measured, score it, keep the public log, set weights.",
+    version_flags=["--version"],
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """What can be given on the command line instead of `VALIDATOR_*`.
+
+    Args:
+        network: Network profile: devnet, test or finney.
+        endpoint: Websocket URL of a chain node.
+        netuid: Subnet.
+        wallet_name: Wallet whose hotkey signs.
+        wallet_hotkey: Name of the hotkey.
+        wallet_path: Folder of wallets.
+        models: Model to re-score with: a folder or a catalogue name. May be given more than once.
+        device: Torch device for re-scoring: cpu, cuda:0 or auto.
+        threads: CPU threads for re-scoring.
+        host: Address of the log server.
+        port: Port of the log server; 0 takes any free one.
+        data_dir: Folder of the database and the lock.
+    """
+
+    network: str | None = None
+    endpoint: str | None = None
+    netuid: int | None = None
+    wallet_name: Annotated[str | None, Parameter(name=["--wallet-name", "--wallet"])] = None
+    wallet_hotkey: Annotated[str | None, Parameter(name=["--wallet-hotkey", "--hotkey"])] = None
+    wallet_path: Path | None = None
+    models: Annotated[tuple[str, ...] | None, Parameter(name="--model")] = None
+    device: str | None = None
+    threads: int | None = None
+    host: str | None = None
+    port: int | None = None
+    data_dir: Path | None = None
+
+
+@app.command
+def check(
+    *, node: NodeOptions | None = None, as_json: Annotated[bool, Parameter(name="--json")] = False
+) -> int:
+    """Show what is here, what is missing, and how to mend it; exit 1 when something is missing.
+
+    Args:
+        node: Settings given on the command line.
+        as_json: Print JSON.
+    """
+    from validator.checkup import check_all
+    from validator.settings import unknown_variables
+
+    settings = _settings(node)
+    rows = asyncio.run(check_all(settings))
+    effective = settings.model_dump(mode="json")
+    unknown = unknown_variables()
+    if as_json:
+        content = {"rows": [asdict(row) for row in rows], "settings": effective, "unknown": unknown}
+        print(json.dumps(content, indent=2))
+    else:
+        for row in rows:
+            print(f"{'ok     ' if row.ok else 'MISSING'}  {row.what}: {row.detail}")
+            if row.hint:
+                print(f"         -> {row.hint}")
+        print("settings: " + ", ".join(f"{name}={value}" for name, value in effective.items()))
+        for name in unknown:
+            print(f"unknown variable {name}: no setting has this name")
+    return EXIT_OUR_ERROR if unknown or not all(row.ok for row in rows) else 0
+
+
+@app.command
+def run(*, node: NodeOptions | None = None) -> int:
+    """Follow the chain's rounds: collect, check, re-score, score, log, set weights.
+
+    Ends cleanly on SIGTERM and Ctrl-C, and goes on where it stood when started again. Logs one
+    line of JSON per event where the output is no terminal; `validator_ready` says that the log
+    server answers.
+
+    Args:
+        node: Settings given on the command line.
+    """
+    settings = _settings(node)
+    _configure_log(settings.log_level)
+    from validator.running import run as run_until_stopped
+
+    asyncio.run(run_until_stopped(settings))
+    return 0
+
+
+@app.command
+def migrate(*, node: NodeOptions | None = None) -> int:
+    """Bring the database up to date. `run` does the same at its start.
+
+    Args:
+        node: Settings given on the command line.
+    """
+    from validator.database import database_url, open_engine
+    from validator.database import migrate as apply
+    from validator.running import data_folder
+
+    settings = _settings(node)
+    with data_folder(settings.data_dir.expanduser()) as folder:
+        engine = open_engine(database_url(settings.database, folder))
+        try:
+            before, after = apply(engine)
+        finally:
+            engine.dispose()
+    print(f"revision {before or 'none'} -> {after}")
+    return 0
+
+
+@app.command
+def audit(
+    source: str,
+    *,
+    validator: str | None = None,
+    save: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> int:
+    """Recompute a validator's log from its entries alone; exit 1 if anything differs.
+
+    Args:
+        source: Address of a log server, such as http://host:8092, or an exported file.
+        validator: Hotkey that must have signed (ss58); the tree head's own word by default.
+        save: Also write the log to this file, which `audit` reads.
+        as_json: Print JSON.
+    """
+    from protocol.ids import Hotkey
+    from validator.audit import audit as recompute
+    from validator.log_source import read_log, save_log
+
+    log = read_log(source)
+    if save is not None:
+        save_log(log, save)
+    report = recompute(log.entries, log.head, validator=Hotkey(validator) if validator else None)
+    if as_json:
+        print(json.dumps(asdict(report), indent=2))
+    else:
+        print(
+            f"validator {report.validator}: {report.entry_count} entries, "
+            f"{report.verdict_count} verdicts, {report.round_count} rounds"
+        )
+        for fault in report.faults:
+            where = "tree head" if fault.position is None else f"entry {fault.position}"
+            print(f"{where}: {fault.what}")
+        print("the log does not hold" if report.faults else "everything follows from the verdicts")
+    return EXIT_OUR_ERROR if report.faults else 0
+
+
+@app.command
+def status(*, node: NodeOptions | None = None) -> int:
+    """Show where the validator on this machine stands, as its log server tells it.
+
+    Args:
+        node: Settings given on the command line.
+    """
+    import httpx
+
+    settings = _settings(node)
+    url = f"http://{settings.host}:{settings.port}/v1/status"
+    try:
+        answer = httpx.get(url, timeout=_STATUS_TIMEOUT_SECONDS, trust_env=False)
+        answer.raise_for_status()
+        print(json.dumps(answer.json(), indent=2))
+    except (httpx.HTTPError, ValueError) as error:
+        hint = f"Start it with `{PROGRAM} run`, or name its port with --port."
+        raise SourceError(f"no validator answers at {url}: {error}", hint=hint) from error
+    return 0
+
+
+def main() -> None:
+    """Run the command line; exit 0, 1 for an error of ours, 2 for wrong usage, 130 for Ctrl-C."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: list[str]) -> int:
+    """One command; its exit status."""
+    try:
+        result = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        _print_error(f"the module {error.name} is missing", "pip install 'carbonbench[validator]'")
+        return EXIT_OUR_ERROR
+    except Error as error:
+        _print_error(str(error), error.hint)
+        return EXIT_OUR_ERROR
+    except ExceptionGroup as group:
+        errors = group.subgroup(Error)
+        if errors is None:
+            raise
+        first = _first_of(errors)
+        _print_error(str(first), first.hint)
+        return EXIT_OUR_ERROR
+    return result if isinstance(result, int) else 0
+
+
+def _settings(node: NodeOptions | None) -> "Settings":
+    from validator.settings import load_settings
+
+    given = asdict(node) if node else {}
+    return load_settings({name: value for name, value in given.items() if value not in (None, ())})
+
+
+def _configure_log(level: str) -> None:
+    import structlog
+
+    pretty = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _print_error(message: str, hint: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)
+
+
+def _first_of(group: BaseExceptionGroup[Error]) -> Error:
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+if __name__ == "__main__":
+    main()
