@@ -32,6 +32,7 @@ from protocol.subtensor_errors import (
     SDK_ERRORS,
     call_refused,
     chain_error,
+    failed_call,
 )
 from protocol.subtensor_records import (
     MAX_COMMITMENT_BYTES,
@@ -287,8 +288,7 @@ class SubtensorChain:
         except SDK_ERRORS as error:
             raise self._mapped(error, doing) from error
         if not result.success:
-            refusal = result.error or bt.ChainError(result.message)
-            raise call_refused(refusal, doing=doing, endpoint=self.endpoint)
+            raise failed_call(result, doing=doing, endpoint=self.endpoint)
         return result
 
     async def _read(self, operation: Callable[[bt.RpcSubstrate], Awaitable[T]], what: str) -> T:
@@ -319,10 +319,7 @@ class SubtensorChain:
             if self._closed:
                 raise ConnectionError("this connection was closed by its owner")
             if self._substrate is None:
-                fresh = _substrate(self.endpoint)
-                async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                    await fresh.connect()
-                self._substrate = fresh
+                self._substrate = await _connected(self.endpoint)
             return self._substrate
 
     async def _drop(self, broken: bt.RpcSubstrate) -> None:
@@ -330,10 +327,7 @@ class SubtensorChain:
         if self._substrate is not broken:
             return
         self._substrate = None
-        # SDK 11.3 trips over an assertion of websockets 16 when the server hangs up politely
-        # during a request: its receiver dies, the request hangs, and closing raises it again.
-        with contextlib.suppress(AssertionError, *SDK_ERRORS):
-            await broken.close()
+        await _abandon(broken)
 
     def _mapped(self, error: Exception, doing: str) -> ChainError:
         return chain_error(error, doing=doing, endpoint=self.endpoint)
@@ -354,11 +348,39 @@ def _checked_vector(weights: Mapping[Uid, int]) -> dict[Uid, int]:
     return vector
 
 
-def _substrate(endpoint: str) -> bt.RpcSubstrate:
+class _Substrate(bt.RpcSubstrate):
+    """The SDK's transport, which remembers a connection that it failed to open.
+
+    The SDK forgets it when the attempt is cut short, and its task and socket live on.
+    """
+
+    opened: Any = None
+
+    def _interface(self, endpoint: str, fallbacks: list[str]) -> Any:  # noqa: ANN401 - private
+        self.opened = super()._interface(endpoint, fallbacks)
+        return self.opened
+
+
+async def _connected(endpoint: str) -> _Substrate:
     network, url = settings.resolve_endpoint(endpoint)
     fallbacks = settings.default_fallback_endpoints(network) or []
-    return bt.RpcSubstrate(
+    fresh = _Substrate(
         url,
         fallback_endpoints=[other for other in fallbacks if other != url],
         archive_endpoints=settings.default_archive_endpoints(network),
     )
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            await fresh.connect()
+    except BaseException:  # cancellation too
+        if fresh.opened is not None:
+            await _abandon(fresh.opened)
+        raise
+    return fresh
+
+
+async def _abandon(broken: Any) -> None:  # noqa: ANN401 - a transport, or its connection
+    # SDK 11.3 trips over an assertion of websockets 16 when the server hangs up politely during
+    # a request: its receiver dies, the request hangs, and closing raises the same again.
+    with contextlib.suppress(AssertionError, *SDK_ERRORS):
+        await broken.close()

@@ -17,12 +17,24 @@ SDK_ERRORS: tuple[type[Exception], ...] = (
 )
 """What the SDK, its transport and the network raise."""
 
+_UNKNOWN_FATE = "may already be"
+"""In the SDK's words for a submission whose connection was cut (`_transport/rpc.py`)."""
+
 
 def call_refused(error: bt.ChainError, *, doing: str, endpoint: str) -> CallRefusedError:
     """A call that the SDK, the pool or the runtime refused."""
     reason = error.name or error.code.value
     hint = f"{error.remediation} {_where(endpoint)}"
     return CallRefusedError(f"{doing}: {reason}: {error}", reason=reason, hint=hint)
+
+
+def failed_call(result: bt.ExtrinsicResult, *, doing: str, endpoint: str) -> ChainError:
+    """A call that did not succeed: refused, or cut off before anyone knew."""
+    error = result.error or bt.ChainError(result.message)
+    if result.block_hash is None and _UNKNOWN_FATE in result.message:
+        hint = f"Look at what the chain holds before trying again. {_where(endpoint)}"
+        return ChainError(f"{doing}: the connection was lost: {result.message}", hint=hint)
+    return call_refused(error, doing=doing, endpoint=endpoint)
 
 
 def chain_error(error: Exception, *, doing: str, endpoint: str) -> ChainError:

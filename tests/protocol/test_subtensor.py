@@ -393,6 +393,45 @@ async def test_a_chain_that_never_answers_is_given_up(monkeypatch: pytest.Monkey
             await SubtensorChain.connect(
                 endpoint=f"ws://127.0.0.1:{port}", netuid=NETUID, signer=None
             )
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "rpc-session"]
+
+
+async def test_an_endpoint_that_is_none_is_an_error() -> None:
+    with pytest.raises(ChainError):
+        await SubtensorChain.connect(endpoint="no such network", netuid=NETUID, signer=None)
+
+
+async def test_a_call_cut_off_in_flight_has_an_unknown_fate(
+    devnet: Devnet, validator: SubtensorChain
+) -> None:
+    devnet.node.block_seconds = 3_600
+    attempt = asyncio.create_task(validator.set_weights(VECTOR, version_key=0))
+    while not devnet.node.next_nonce(VALIDATOR.hotkey):
+        await asyncio.sleep(0.01)
+
+    for hang_up in tuple(devnet.node.hang_ups):
+        hang_up()
+
+    with pytest.raises(ChainError, match="connection was lost") as caught:
+        await attempt
+    assert not isinstance(caught.value, CallRefusedError)
+    devnet.node.seal()
+    assert await validator.weights(VALIDATOR_UID) == as_stored(VECTOR)
+
+
+async def test_a_call_that_no_block_takes_is_given_up(
+    devnet: Devnet, validator: SubtensorChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subtensor, "WRITE_TIMEOUT_SECONDS", 0.3)
+    devnet.node.block_seconds = 3_600
+
+    with pytest.raises(ChainError, match="no answer in time"):
+        await validator.commit(b"x")
+
+    devnet.node.seal()
+    devnet.node.block_seconds = 0
+    await validator.commit(b"y")
+    assert devnet.node.next_nonce(VALIDATOR.hotkey) == 2
 
 
 async def test_a_chain_that_goes_away_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
