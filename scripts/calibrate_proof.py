@@ -27,9 +27,13 @@ from protocol.model_files import LocalModel, cache_dir, resolve_model
 from protocol.models import Dtype
 from protocol.prompts import short_standin_prompts, tagged_prompt
 from scripts.cheat_weights import CHEATS
+from scripts.proof_statistics import failing_mixtures, rate_stack, set_thresholds
 from scripts.smollm2 import ensure_smollm2
+from validator.proof import ProofThresholds, ThresholdsFile
 
 NEW_TOKENS = 10
+TABLE_COUNTS = (8, 16, 32, 64)
+THRESHOLDS_FILE = Path(__file__).parents[1] / "validator" / "data" / "proof_thresholds.json"
 PADDED_BATCH = 8
 CHEAT_BATCH = 16
 
@@ -139,13 +143,64 @@ def _stack_margins(stack: Stack, local: LocalModel, verifier: LoadedModel, count
     return margins
 
 
+def held_out(measured: dict[str, Margins]) -> tuple[dict[str, Margins], dict[str, Margins]]:
+    """The even prompts, to set thresholds on, and the odd ones, to test them on."""
+    even = {name: margins[::2] for name, margins in measured.items()}
+    odd = {name: margins[1::2] for name, margins in measured.items()}
+    return even, odd
+
+
+def table(tested: dict[str, Margins], thresholds: ProofThresholds) -> str:
+    """What the thresholds do to prompts that they were not set on, as Markdown."""
+    head = ["run", "tokens that differ", "mean margin", "largest margin"]
+    head += [f"k = {count}" for count in TABLE_COUNTS]
+    lines = [" | ".join(head), " | ".join("---" for _ in head)]
+    for name, margins in tested.items():
+        row = rate_stack(name, margins, thresholds, TABLE_COUNTS)
+        cells = [name, f"{row.differing_share:.1%}", f"{row.mean_margin:.4f}"]
+        cells += [f"{row.largest_margin:.3f}"]
+        cells += [f"{row.failing_share[count]:.2%}" for count in TABLE_COUNTS]
+        lines.append(" | ".join(cells))
+    for cheat in ("fp8", "int4", "drop1"):
+        cells = [f"{cheat} in 10 % of the prompts", "", "", ""]
+        for count in TABLE_COUNTS:
+            share = failing_mixtures(tested[cheat], tested["batch 1"], 0.1, thresholds, count)
+            cells.append(f"{share:.2%}")
+        lines.append(" | ".join(cells))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def store_thresholds(entry: ProofThresholds, version: str, path: Path) -> None:
+    """Put an entry into the thresholds file, in place of the one it replaces."""
+    kept: tuple[ProofThresholds, ...] = ()
+    if path.exists():
+        kept = ThresholdsFile.model_validate_json(path.read_text(encoding="utf-8")).entries
+    key = (entry.model, entry.revision, entry.dtype)
+    others = [old for old in kept if (old.model, old.revision, old.dtype) != key]
+    entries = sorted([*others, entry], key=lambda one: (one.model, one.revision, one.dtype))
+    file = ThresholdsFile(version=version, entries=tuple(entries))
+    path.write_text(file.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> int:
     """Command line."""
     options = _options()
     ensure_smollm2(cache_dir())
     local = resolve_model(options.model, cache_dir() / "models")
     name = f"{local.id.replace('/', '--')}-{local.revision}-{options.dtype}-{options.prompts}"
-    measure_margins(local, options.dtype, options.prompts, cache_dir() / "calibration" / name)
+    folder = cache_dir() / "calibration" / name
+    even, odd = held_out(measure_margins(local, options.dtype, options.prompts, folder))
+    honest = [stack.name for stack in HONEST]
+    thresholds = set_thresholds(
+        {stack: even[stack] for stack in honest},
+        name=(local.id, local.revision, options.dtype),
+        origin=(
+            f"{options.prompts // 2} tagged standin-v1-short prompts on a CPU, "
+            f"torch {torch.__version__}, stacks: {'; '.join(honest)}"
+        ),
+    )
+    store_thresholds(thresholds, options.version, THRESHOLDS_FILE)
+    sys.stdout.write(table(odd, thresholds) + "\n")
     return 0
 
 
@@ -154,6 +209,7 @@ def _options() -> Namespace:
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--prompts", type=int, default=96)
+    parser.add_argument("--version", default="1", help="version of the thresholds file")
     return parser.parse_args()
 
 

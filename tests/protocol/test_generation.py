@@ -13,7 +13,7 @@ from protocol.prompts import short_standin_prompts
 from tests.support.model import need_smollm2, smollm2, smollm2_verifier
 
 NEW_TOKENS = 10
-PROMPTS = (*short_standin_prompts(3), "= = Early life = =", "The capital of France is")
+PROMPTS = (*short_standin_prompts(2), "= = Early life = =", "The capital of France is")
 ENDS_AT_ONCE = "<|im_start|>user\nSay nothing.<|im_end|>\n<|im_start|>assistant\nOk.<|im_end|>"
 ROUNDING = 1e-3
 """Largest honest margin (logits) between two float32 computations of one model."""
@@ -37,7 +37,7 @@ def test_answers_are_those_of_a_bare_transformers_loop(
     tokenizer = AutoTokenizer.from_pretrained(folder)
     bare = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
-    for text, (prompt, answer) in zip(PROMPTS, runs, strict=True):
+    for text, (prompt, answer) in zip(PROMPTS[1:], runs[1:], strict=True):
         inputs = tokenizer(text, return_tensors="pt")
         output = bare.generate(  # type: ignore[misc]  # its stub binds self twice
             **inputs, max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS, do_sample=False
@@ -48,14 +48,15 @@ def test_answers_are_those_of_a_bare_transformers_loop(
 def test_answers_are_the_same_on_every_run_and_with_two_threads(
     model: LoadedModel, runs: list[tuple[tuple[int, ...], tuple[int, ...]]]
 ) -> None:
+    prompt, answer = runs[-1]
     torch.set_num_threads(2)
     try:
-        again = [model.generate(prompt, new_tokens=NEW_TOKENS) for prompt, _ in runs[-2:]]
+        threaded = model.generate(prompt, new_tokens=3)
     finally:
         torch.set_num_threads(1)
 
-    assert again == [answer for _, answer in runs[-2:]]
-    assert model.generate(runs[0][0], new_tokens=NEW_TOKENS) == runs[0][1]
+    assert threaded == answer[:3]
+    assert model.generate(prompt, new_tokens=NEW_TOKENS) == answer
 
 
 def test_the_answer_goes_on_where_the_model_would_end(model: LoadedModel) -> None:
@@ -140,7 +141,7 @@ def test_samples_that_no_model_could_score_are_refused(
 def test_warm_up_leaves_the_answers_alone(
     model: LoadedModel, runs: list[tuple[tuple[int, ...], tuple[int, ...]]]
 ) -> None:
-    prompt, answer = runs[3]
+    prompt, answer = runs[2]
 
     model.warm_up(prompt[:2], new_tokens=2)
 

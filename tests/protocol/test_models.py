@@ -39,6 +39,32 @@ def test_model_is_found_by_id_and_revision() -> None:
         model_named(known.id, "other")
 
 
+@pytest.mark.parametrize(
+    ("name", "size_class"),
+    [
+        ("openai-community/gpt2", "A"),
+        ("microsoft/phi-4", "A"),
+        ("openai/gpt-oss-20b", "B"),
+        ("mistralai/Mixtral-8x7B-v0.1", "B"),
+        ("Qwen/Qwen3-30B-A3B", "B"),
+        ("meta-llama/Llama-2-70b-hf", "C"),
+        ("CohereLabs/c4ai-command-r-plus", "C"),
+    ],
+)
+def test_size_classes_are_those_of_the_published_leaderboard(name: str, size_class: str) -> None:
+    assert model_named(name).size_class == size_class
+
+
+def test_catalogue_covers_the_families() -> None:
+    ids = " ".join(model.id.lower() for model in CATALOGUE)
+
+    assert len(CATALOGUE) >= 40
+    for family in ("llama", "gpt2", "gpt-oss", "mistral", "gemma", "qwen", "deepseek", "phi"):
+        assert family in ids
+    for family in ("falcon", "command", "smollm"):
+        assert family in ids
+
+
 def test_unknown_model_says_where_to_look() -> None:
     with pytest.raises(WorkloadError, match="no model 'gpt-5'") as caught:
         model_named("gpt-5")

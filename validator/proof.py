@@ -1,0 +1,278 @@
+"""The token proof: did the declared model, at the declared precision, write these tokens?
+
+The miner's own tokens are fed to the reference model, one prefill per sampled prompt, and
+each token's margin is measured: how many logits it lies below the reference's own choice.
+An honest run has margins near zero, from rounding alone; cheaper weights have large ones.
+Texts are never compared: after one honest near-tie greedy texts part for good.
+
+Three statistics are held against thresholds that `scripts.calibrate_proof` has set on honest
+stacks, per model and number format: the mean of min(margin, 1 logit), the share of tokens
+above the largest ordinary honest margin, and the prompts with a margin that no honest stack
+comes near. Everything after the margins is integer arithmetic (Token-DiFR, arXiv 2511.20621,
+is the method's origin).
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, ValidationError
+
+from protocol.errors import ConfigurationError
+from protocol.messages import Message, Text
+from protocol.models import Dtype
+from protocol.units import PPM_ONE
+
+if TYPE_CHECKING:
+    from protocol.generation import LoadedModel
+
+MARGIN_CLIP_MICROLOGITS = 1_000_000
+"""Larger margins count as one logit in the mean, so that one token can't carry it."""
+MARGIN_STEP_MICROLOGITS = 1_000
+"""Margins are rounded to this: finer differences are between two verifiers, not two miners."""
+
+_MICROLOGITS = 1_000_000
+_Whole = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class Bound(Message):
+    """What an honest report stays below at one sample count."""
+
+    sample_count: Annotated[int, Field(ge=1, lt=2**20)]
+    mean_micrologits: _Whole
+    exceeding_ppm: _Whole
+
+
+class ProofThresholds(Message):
+    """The calibrated thresholds of one model in one number format."""
+
+    model: Text
+    revision: Text
+    dtype: Dtype
+    exceeding_micrologits: _Whole
+    """Above this a token counts as exceeding: 99.9th percentile of honest margins."""
+    hard_micrologits: _Whole
+    """Above this a prompt fails outright; no honest margin came within a factor of it."""
+    bounds: Annotated[tuple[Bound, ...], Field(min_length=1)]
+    """By ascending sample count, from 1."""
+    origin: str
+    """How they were obtained, in a sentence."""
+
+    def bound_at(self, sample_count: int) -> Bound:
+        """The bound for a sample count, linear between calibrated ones, rounded up.
+
+        Bounds fall with the sample count along a convex curve, so a straight line lies above
+        it and errs towards accepting. Past the last one the last holds.
+
+        Raises:
+            ValueError: If `sample_count` is below the first calibrated one.
+        """
+        if sample_count < self.bounds[0].sample_count:
+            raise ValueError(f"a proof needs at least {self.bounds[0].sample_count} samples")
+        for low, high in pairwise(self.bounds):
+            if sample_count < high.sample_count:
+                return _between(low, high, sample_count)
+        return self.bounds[-1]
+
+
+class ThresholdsFile(Message):
+    """`validator/data/proof_thresholds.json`."""
+
+    version: Text
+    """Goes into every verdict; changes with any number in the file."""
+    entries: tuple[ProofThresholds, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofResult:
+    """What re-scoring says about one report; the fields are those of the signed `TokenProof`."""
+
+    passed: bool
+    mean_margin_micrologits: int
+    exceeding_ppm: int
+    hard_fail_count: int
+    sample_count: int
+    """Prompts re-scored."""
+    threshold_micrologits: int
+    """What the mean was held against."""
+    thresholds_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One sampled prompt, with the answer that the miner committed to."""
+
+    prompt_ids: tuple[int, ...]
+    """Recomputed by the validator from nonce and prompt; compare with the leaf's digest first."""
+    output_ids: tuple[int, ...]
+
+
+def load_thresholds() -> ThresholdsFile:
+    """The thresholds that this version ships.
+
+    Raises:
+        ConfigurationError: If the file is damaged.
+    """
+    text = resources.files("validator").joinpath("data/proof_thresholds.json").read_text("utf-8")
+    try:
+        return ThresholdsFile.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"the proof thresholds are damaged: {error.error_count()} faults",
+            hint="Install carbonbench again, or run scripts.calibrate_proof.",
+        ) from error
+
+
+def thresholds_for(
+    thresholds: ThresholdsFile, *, model: str, revision: str, dtype: str
+) -> ProofThresholds:
+    """The entry of one model in one number format.
+
+    Raises:
+        ConfigurationError: If it was never calibrated: without that, nothing can be proven.
+    """
+    for entry in thresholds.entries:
+        if (entry.model, entry.revision, entry.dtype) == (model, revision, dtype):
+            return entry
+    raise ConfigurationError(
+        f"no proof thresholds for {model} at {revision} in {dtype}",
+        hint="Calibrate them with `python -m scripts.calibrate_proof`.",
+    )
+
+
+def judge_margins(
+    margins: Sequence[Sequence[float]], thresholds: ProofThresholds, *, version: str
+) -> ProofResult:
+    """Hold a report's margins against the thresholds.
+
+    Args:
+        margins: In logits, one sequence per sampled prompt, one margin per answer token,
+            >= 0, infinite for a token that the workload masks.
+        thresholds: Of the report's model and number format.
+        version: Of the thresholds file.
+
+    Raises:
+        ValueError: If there are no margins, or fewer samples than were calibrated for.
+    """
+    rounded = [[_micrologits(margin) for margin in prompt] for prompt in margins]
+    tokens = [margin for prompt in rounded for margin in prompt]
+    if not tokens:
+        raise ValueError("a proof needs at least one token")
+    bound = thresholds.bound_at(len(rounded))
+    clipped = [min(margin, MARGIN_CLIP_MICROLOGITS) for margin in tokens]
+    mean = sum(clipped) // len(tokens)
+    exceeding = sum(margin > thresholds.exceeding_micrologits for margin in tokens)
+    exceeding_ppm = exceeding * PPM_ONE // len(tokens)
+    hard = sum(any(margin > thresholds.hard_micrologits for margin in prompt) for prompt in rounded)
+    return ProofResult(
+        passed=mean <= bound.mean_micrologits and exceeding_ppm <= bound.exceeding_ppm and not hard,
+        mean_margin_micrologits=mean,
+        exceeding_ppm=exceeding_ppm,
+        hard_fail_count=hard,
+        sample_count=len(rounded),
+        threshold_micrologits=bound.mean_micrologits,
+        thresholds_version=version,
+    )
+
+
+class Rescorer:
+    """Re-scores answers under one model's reference weights; loads them when first asked.
+
+    Calls block for as long as the arithmetic takes, so run them in a thread; two at once wait
+    for each other.
+
+    Args:
+        folder: The model's files, already verified.
+        thresholds: Of this model and number format.
+        version: Of the thresholds file.
+        device: Torch device.
+        threads: CPU threads; None leaves torch's setting.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        thresholds: ProofThresholds,
+        version: str,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        self._folder = folder
+        self._thresholds = thresholds
+        self._version = version
+        self._device = device
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._model: LoadedModel | None = None
+
+    def encode(self, text: str, *, new_tokens: int) -> tuple[int, ...]:
+        """Token ids of a tagged prompt, as an honest miner feeds them to the model."""
+        with self._lock:
+            return self._loaded().encode(text, new_tokens=new_tokens)
+
+    def prove(self, samples: Sequence[Sample]) -> ProofResult:
+        """Whether the declared model wrote the sampled answers.
+
+        Token ids outside the vocabulary fail their prompt: no model writes them.
+
+        Raises:
+            ValueError: If there are no samples, or fewer than were calibrated for.
+            WorkloadError: If the model can't be loaded or its arithmetic fails.
+        """
+        with self._lock:
+            margins = self._margins(self._loaded(), samples)
+        return judge_margins(margins, self._thresholds, version=self._version)
+
+    def _loaded(self) -> "LoadedModel":
+        if self._model is None:
+            from protocol.generation import load_verifier  # noqa: PLC0415 - seconds to import
+
+            self._model = load_verifier(
+                self._folder,
+                dtype=self._thresholds.dtype,
+                device=self._device,
+                threads=self._threads,
+            )
+        return self._model
+
+    @staticmethod
+    def _margins(model: "LoadedModel", samples: Sequence[Sample]) -> list[list[float]]:
+        margins = [[float("inf")] * max(1, len(sample.output_ids)) for sample in samples]
+        scorable = [
+            index
+            for index, sample in enumerate(samples)
+            if sample.output_ids
+            and all(0 <= token < model.vocabulary_size for token in sample.output_ids)
+        ]
+        scored = model.score_margins(
+            [(samples[index].prompt_ids, samples[index].output_ids) for index in scorable]
+        )
+        for index, values in zip(scorable, scored, strict=True):
+            margins[index] = values
+        return margins
+
+
+def _micrologits(margin: float) -> int:
+    """A margin in micro-logits, rounded to whole steps; anything past a million logits is that."""
+    bounded = min(margin, float(_MICROLOGITS))
+    steps = round(bounded * _MICROLOGITS / MARGIN_STEP_MICROLOGITS)
+    return steps * MARGIN_STEP_MICROLOGITS
+
+
+def _between(low: Bound, high: Bound, sample_count: int) -> Bound:
+    width = high.sample_count - low.sample_count
+    step = sample_count - low.sample_count
+
+    def interpolated(start: int, end: int) -> int:
+        return -((start * (width - step) + end * step) // -width)
+
+    return Bound(
+        sample_count=sample_count,
+        mean_micrologits=interpolated(low.mean_micrologits, high.mean_micrologits),
+        exceeding_ppm=interpolated(low.exceeding_ppm, high.exceeding_ppm),
+    )
