@@ -5,7 +5,6 @@ from protocol.errors import Rejection, RejectionCode
 from protocol.ids import Hotkey
 from protocol.units import Seconds
 
-
 METAGRAPH_BLOCKS = 10
 """Blocks after which the metagraph is read again."""
 _MISSED_READINGS = 6

@@ -29,6 +29,7 @@ app = App(
     name=PROGRAM,
     help="Measure what a token costs on this machine's GPU, and report it to CarbonBench.",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 models_app = App(name="models", help="The open models that the network measures.")
 app.command(models_app)
@@ -83,21 +84,19 @@ def check(
     from miner.checkup import check_all
     from miner.settings import unknown_variables
 
-    settings = _settings(node)
-    rows = asyncio.run(check_all(settings))
-    effective = settings.model_dump(mode="json")
+    effective = _settings(node)
+    rows = asyncio.run(check_all(effective))
+    values = effective.model_dump(mode="json")
     unknown = unknown_variables()
     if as_json:
-        _print_json(
-            {"rows": [asdict(row) for row in rows], "settings": effective, "unknown": unknown}
-        )
+        _print_json({"rows": [asdict(row) for row in rows], "settings": values, "unknown": unknown})
     else:
         from rich.console import Console
 
         from miner.tables import print_rows
 
         print_rows(rows, Console())
-        print("settings: " + ", ".join(f"{name}={value}" for name, value in effective.items()))
+        print("settings: " + ", ".join(f"{name}={value}" for name, value in values.items()))
         for name in unknown:
             print(f"unknown variable {name}: no setting has this name")
     return EXIT_OUR_ERROR if unknown or not all(row.ok for row in rows) else 0
@@ -176,12 +175,20 @@ def serve(*, node: NodeOptions | None = None) -> int:
     Args:
         node: Settings given on the command line.
     """
-    settings = _settings(node)
-    _configure_log(settings.log_level)
     from miner.serving import serve as serve_until_stopped
 
-    asyncio.run(serve_until_stopped(settings))
+    effective = _settings(node)
+    _configure_log(effective.log_level)
+    asyncio.run(serve_until_stopped(effective))
     return 0
+
+
+@app.command
+def settings() -> None:
+    """Print a `miner.env` with every setting, its meaning and its default."""
+    from miner.settings import example_file
+
+    print(example_file(), end="")
 
 
 @models_app.command(name="list")

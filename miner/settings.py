@@ -165,6 +165,21 @@ def announced_axon(settings: Settings, port: int) -> Axon:
     return Axon(ip=ip, port=settings.axon_port or port)
 
 
+def example_file() -> str:
+    """A `miner.env` with every setting, its meaning and its default, all commented out."""
+    parts = ["# Settings of carbonbench-miner: copy to miner.env and change what you need."]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if default is None or default == ():
+            shown = ""
+        elif isinstance(default, tuple):
+            shown = ",".join(str(part) for part in default)
+        else:
+            shown = str(default)
+        parts.append(f"# {field.description}\n# {_variable(name)}={shown}")
+    return "\n\n".join(parts) + "\n"
+
+
 def unknown_variables() -> tuple[str, ...]:
     """`MINER_*` variables of the environment that are no settings: most likely typing errors."""
     known = {_variable(name) for name in Settings.model_fields}
