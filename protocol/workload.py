@@ -72,5 +72,5 @@ SMOKE_TAGGED = Workload(
     name=SMOKE_WORKLOAD_NAME,
     form=WorkloadForm.TAGGED,
     prompts=PromptSet.STANDIN_SHORT,
-    prompt_count=10,
+    prompt_count=6,
 )
