@@ -81,7 +81,7 @@ async def _until_stopped(options: argparse.Namespace) -> None:
 
 async def play(options: argparse.Namespace) -> None:
     """The demo, from an empty folder to the tables."""
-    folder = options.data_dir or cache_dir() / "demo"
+    folder = (options.data_dir or cache_dir() / "demo").absolute()
     with exclusive(folder):
         _say("preparing the model SmolLM2-135M-Instruct")
         model = await asyncio.to_thread(ensure_smollm2, cache_dir())

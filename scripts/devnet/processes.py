@@ -19,6 +19,8 @@ from protocol.errors import Error
 _PR_SET_PDEATHSIG = 1
 _GRACE_SECONDS = 8.0
 _TAIL_LINES = 12
+_SETTINGS_PREFIXES = ("MINER_", "VALIDATOR_", "API_", "DATABASE_URL")
+"""The user's own settings, which must not leak into the demo's parts."""
 
 
 class ChildError(Error):
@@ -65,7 +67,7 @@ class Fleet:
     async def start(
         self, name: str, command: Sequence[str], environment: Mapping[str, str]
     ) -> Child:
-        """Start one part, its output in `<log folder>/<name>.log`."""
+        """Start one part in the log folder, its output in `<name>.log` there."""
         log_path = self.log_folder / f"{name}.log"
         with log_path.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
@@ -73,7 +75,8 @@ class Fleet:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **environment},
+                cwd=self.log_folder,
+                env={**_inherited(), **environment},
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )
@@ -111,6 +114,14 @@ def free_port(preferred: int = 0) -> int:
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
     raise ChildError("no free port on 127.0.0.1", hint="Close some programs and try again.")
+
+
+def _inherited() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_SETTINGS_PREFIXES)
+    }
 
 
 def _signal(child: Child, number: signal.Signals) -> None:
