@@ -10,7 +10,8 @@ our absence is not its failure.
 """
 
 import asyncio
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -28,7 +29,7 @@ from validator.judging import Context, Evidence, judge_report
 from validator.ports import Ports
 from validator.records import Facts, Opening, Seat
 from validator.scoring import reason
-from validator.settlement import conclude, settle
+from validator.settlement import conclude, in_time, settle
 from validator.verdicts import Case, Judge, cell_of, trace_digest, verdict_on
 
 _log = structlog.get_logger(__name__)
@@ -39,6 +40,15 @@ _US_PER_MS = 10**3
 _CATALOGUED = frozenset((str(model.id), model.revision) for model in CATALOGUE)
 
 _EXCLUDED = Rejection(code=RejectionCode.EXCLUDED, detail="excluded for proven fraud")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reveal:
+    """What all reports of a round are held against."""
+
+    beacon: Block
+    claims: Counter[str]
+    """How many miners name each GPU UUID."""
 
 
 class RoundStory:
@@ -119,21 +129,27 @@ class RoundStory:
                     group.create_task(self._await_commitment(seat))
 
     async def _await_commitment(self, seat: Seat) -> None:
-        clock, ledger = self._ports.clock, self._ports.ledger
-        deadline = self._network.schedule.commit_deadline(seat.round)
-        failure, asked = None, clock.head.number
+        schedule, clock = self._network.schedule, self._ports.clock
+        deadline = schedule.commit_deadline(seat.round)
+        failure: Rejection | None = None
         while (now := clock.head.number) <= deadline:
             seat, answer = await self._ask_commitment(seat)
             if answer is None:
                 return
-            failure, asked = answer, now
+            if in_time(now, schedule.start(seat.round), deadline):
+                self._remember(seat, failure, answer, now)
+                failure = answer
             await clock.reached(BlockNumber(now + 1))
-        if failure is None:
-            return
-        if failure.code is RejectionCode.NO_COMMITMENT:
+        if failure is not None and failure.code is RejectionCode.NO_COMMITMENT:
             _, late = await self._ask_commitment(seat)
-            failure = late or failure
-        ledger.keep_failure(seat.round, seat.hotkey, failure, asked=asked)
+            self._remember(seat, failure, late or failure, deadline)
+
+    def _remember(
+        self, seat: Seat, before: Rejection | None, failure: Rejection, asked: BlockNumber
+    ) -> None:
+        """Keep why a miner gave no answer, when that is news."""
+        if before is None or before.code is not failure.code:
+            self._ports.ledger.keep_failure(seat.round, seat.hotkey, failure, asked=asked)
 
     async def _ask_commitment(self, seat: Seat) -> tuple[Seat, Rejection | None]:
         """One question, two if the profile is not known yet; None when the commitment is kept."""
@@ -199,37 +215,40 @@ class RoundStory:
         ledger = self._ports.ledger
         judged = {signed.payload.miner for signed in ledger.verdicts(number)}
         excluded = ledger.excluded(number)
+        seats = ledger.seats(number)
+        claims = Counter(uuid for seat in seats for uuid in _uuids(seat))
+        reveal = _Reveal(beacon=beacon, claims=claims)
         async with asyncio.TaskGroup() as group:
-            for seat in ledger.seats(number):
+            for seat in seats:
                 if seat.hotkey in judged:
                     continue
                 if {seat.hotkey, seat.coldkey} & excluded:
                     self._pronounce(seat, Case(refusal=_EXCLUDED))
                 elif seat.commitment is not None:
-                    group.create_task(self._await_report(seat, beacon))
+                    group.create_task(self._await_report(seat, reveal))
 
-    async def _await_report(self, seat: Seat, beacon: Block) -> None:
+    async def _await_report(self, seat: Seat, reveal: _Reveal) -> None:
         clock, ledger = self._ports.clock, self._ports.ledger
         deadline = self._network.schedule.reveal_deadline(seat.round)
         signed = ledger.report(seat.report_digest) if seat.report_digest else None
-        failure, asked = None, clock.head.number
+        failure: Rejection | None = None
         while signed is None and (now := clock.head.number) <= deadline:
             answer = await self._ask_report(seat)
             if not isinstance(answer, Rejection):
                 signed = answer
                 break
-            failure, asked = answer, now
+            if in_time(now, reveal.beacon.number, deadline):
+                self._remember(seat, failure, answer, now)
+                failure = answer
             await clock.reached(BlockNumber(now + 1))
         if signed is None:
-            if failure is not None:
-                ledger.keep_failure(seat.round, seat.hotkey, failure, asked=asked)
             return
         seat = replace(seat, report_digest=message_digest(signed.payload))
         changed = await self._ask_commitment_again(seat)
         if changed is not None:
             self._pronounce(seat, Case(refusal=changed))
             return
-        await self._judge_report(seat, signed.payload, beacon)
+        await self._judge_report(seat, signed.payload, reveal)
 
     async def _ask_report(self, seat: Seat) -> Signed[Report] | Rejection:
         ports = self._ports
@@ -254,14 +273,14 @@ class RoundStory:
         detail = f"signed {first} first and {second} now"
         return Rejection(code=RejectionCode.COMMITMENT_CHANGED, detail=detail)
 
-    async def _judge_report(self, seat: Seat, report: Report, beacon: Block) -> None:
+    async def _judge_report(self, seat: Seat, report: Report, reveal: _Reveal) -> None:
         """Run all checks and the token proof; our own trouble leaves the miner without verdict."""
         if seat.commitment is None:
             return
         async with self._bench:
             try:
                 case = await self._ports.workshop(
-                    self._case, seat, seat.commitment.payload, report, beacon
+                    self._case, seat, seat.commitment.payload, report, reveal
                 )
             except WorkloadError as error:
                 _log.error(
@@ -270,7 +289,7 @@ class RoundStory:
                 return
         self._pronounce(seat, case)
 
-    def _case(self, seat: Seat, commitment: Commitment, report: Report, beacon: Block) -> Case:
+    def _case(self, seat: Seat, commitment: Commitment, report: Report, reveal: _Reveal) -> Case:
         rescorer, ledger = self._ports.rescorer, self._ports.ledger
         terms = self._terms(seat)
         terms = replace(terms, weights_digest=rescorer.weights_digest(terms.model))
@@ -280,14 +299,14 @@ class RoundStory:
             baseline=ledger.baseline(cell_key, without=seat.hotkey),
             earlier_energies_mj=ledger.earlier_energies_mj(seat.hotkey, cell_key),
             earlier_traces=ledger.trace_count(trace, before=seat.round) if trace else 0,
-            uuid_claims=self._uuid_claims(seat, report),
+            uuid_claims=max(reveal.claims[uuid] for uuid in _uuids(seat)) - 1,
         )
         evidence = Evidence(
             terms=terms,
             commitment=commitment,
             report=report,
             context=context,
-            beacon=beacon,
+            beacon=reveal.beacon,
             sample_count=self._network.sample_count,
         )
         return judge_report(evidence, rescorer)
@@ -298,13 +317,6 @@ class RoundStory:
         if opened is None or seat.commitment_unix_ms is None:
             return None
         return seconds_from_us((seat.commitment_unix_ms - opened) * _US_PER_MS)
-
-    def _uuid_claims(self, seat: Seat, report: Report) -> int:
-        own = {device.uuid for device in report.devices}
-        return sum(
-            other.hotkey != seat.hotkey and not own.isdisjoint(_uuids(other))
-            for other in self._ports.ledger.seats(seat.round)
-        )
 
     def _terms(self, seat: Seat) -> Terms:
         state = self._ports.ledger.state(seat.round)

@@ -188,8 +188,12 @@ def missed(seat: Seat, schedule: Schedule) -> Rejection | None:
     start, deadline = schedule.start(seat.round), schedule.commit_deadline(seat.round)
     if seat.commitment is not None:
         start, deadline = schedule.beacon(seat.round), schedule.reveal_deadline(seat.round)
-    present = seat.asked_block >= deadline - (deadline - start) // _PRESENCE_SHARE
-    return seat.failure if present else None
+    return seat.failure if in_time(seat.asked_block, start, deadline) else None
+
+
+def in_time(asked: BlockNumber, start: BlockNumber, deadline: BlockNumber) -> bool:
+    """Whether a question so near to a deadline shows what the miner had by then."""
+    return asked >= deadline - (deadline - start) // _PRESENCE_SHARE
 
 
 def _members(seats: Iterable[Seat], metagraph: Metagraph) -> list[Member]:

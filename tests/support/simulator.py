@@ -9,12 +9,14 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TypeVar
 
 from protocol.canonical import canonical_bytes, message_digest
 from protocol.chain import Axon
 from protocol.constants import REPORT_MAX_BYTES
 from protocol.errors import Rejection, RejectionCode
-from protocol.ids import BlockHash, Digest, Hotkey, ModelId, Nonce, RoundNumber
+from protocol.ids import BlockHash, Coldkey, Digest, Hotkey, ModelId, Nonce, RoundNumber
 from protocol.merkle import merkle_root
 from protocol.messages import (
     Commitment,
@@ -22,17 +24,17 @@ from protocol.messages import (
     Device,
     DeviceEnergy,
     Leaf,
-    Message,
     ModelRef,
+    NetworkMessage,
     PowerTrace,
     Profile,
     Report,
 )
 from protocol.models import SMOLLM2_135M_PACKAGED
 from protocol.networks import DEVNET, Network
-from protocol.rounds import Schedule
 from protocol.nonce_chain import first_nonce, next_nonce, round_seed
 from protocol.prompts import short_standin_prompts, tagged_prompt
+from protocol.rounds import Schedule
 from protocol.signing import Signed, sign
 from tests.support.chain import FakeLedger
 from tests.support.factories import DEVICE, ENVIRONMENT
@@ -40,6 +42,8 @@ from tests.support.keys import DevSigner
 from validator.checks import Input, input_of
 from validator.judging import ProofFigures, Sample
 from validator.miners import read_answer
+
+T = TypeVar("T", bound=NetworkMessage)
 
 REFERENCE = "reference"
 """Weights of the toy model that everybody should run."""
@@ -52,9 +56,7 @@ MODEL = ModelRef(
 )
 THRESHOLD_MICROLOGITS = 5_200
 
-NETWORK = replace(
-    DEVNET, schedule=Schedule(round_blocks=24, commit_blocks=10, reveal_blocks=20)
-)
+NETWORK = replace(DEVNET, schedule=Schedule(round_blocks=24, commit_blocks=10, reveal_blocks=20))
 """The devnet with short rounds."""
 
 _PROMPT_US = 400_000
@@ -67,7 +69,15 @@ def encode(text: str) -> tuple[int, ...]:
     """The toy tokenizer: eight bytes a token, so that a tag has the same length always."""
     tag, _, prompt = text.partition("\n")
     words = [*tag.split(), *prompt.split()]
-    return tuple(int.from_bytes(hashlib.sha256(word.encode()).digest()[:3], "big") for word in words)
+    return tuple(
+        int.from_bytes(hashlib.sha256(word.encode()).digest()[:3], "big") for word in words
+    )
+
+
+@cache
+def texts(count: int) -> tuple[str, ...]:
+    """The network's prompts, made once."""
+    return short_standin_prompts(count)
 
 
 def answer(weights: str, ids: Sequence[int], new_tokens: int) -> tuple[int, ...]:
@@ -86,14 +96,14 @@ class ToyRescorer:
         return WEIGHTS_DIGEST if model == (MODEL.id, MODEL.revision) else None
 
     def inputs(self, model: ModelRef, nonces: Sequence[Nonce]) -> Sequence[Input]:
-        prompts = short_standin_prompts(self.network.workload.prompt_count)
+        prompts = texts(self.network.workload.prompt_count)
         return [
             input_of(encode(tagged_prompt(nonce, prompt)))
             for nonce, prompt in zip(nonces, prompts, strict=True)
         ]
 
     def prove(self, model: ModelRef, samples: Sequence[Sample]) -> ProofFigures:
-        prompts = short_standin_prompts(self.network.workload.prompt_count)
+        prompts = texts(self.network.workload.prompt_count)
         wrong = 0
         for sample in samples:
             ids = encode(tagged_prompt(sample.nonce, prompts[sample.index]))
@@ -285,7 +295,7 @@ class SimulatedMiner:
 
     def __post_init__(self) -> None:
         self.signer = DevSigner(f"//{self.name}")
-        self.coldkey = DevSigner(f"//{self.coldkey_of or self.name}//coldkey").hotkey
+        self.coldkey = Coldkey(DevSigner(f"//{self.coldkey_of or self.name}//coldkey").hotkey)
         chance = random.Random(self.name)  # noqa: S311 - a simulation
         self.efficiency = 1.0 + chance.gauss(0.0, self.spread)
 
@@ -375,7 +385,7 @@ class SimulatedMiner:
     def _leaves(self, seed: bytes, power_mw: int) -> tuple[Leaf, ...]:
         workload = self.network.workload
         nonce, leaves = first_nonce(seed), []
-        for index, prompt in enumerate(short_standin_prompts(workload.prompt_count)):
+        for index, prompt in enumerate(texts(workload.prompt_count)):
             ids = encode(tagged_prompt(nonce, prompt))
             output = answer(self.behaviour.weights, ids, workload.new_tokens)
             start_us, end_us = index * _PROMPT_US, (index + 1) * _PROMPT_US
@@ -448,7 +458,7 @@ class SimulatedMiners:
         miner.calls += 1
         if miner.is_down:
             return Rejection(code=RejectionCode.UNREACHABLE, detail="refused")
-        return self._sent(miner, Signed[Profile], sign(miner.profile(self.ledger), miner.signer))
+        return self._sent(miner, Signed[Profile], miner.profile(self.ledger))
 
     async def commitment(
         self, hotkey: Hotkey, axon: Axon, number: RoundNumber
@@ -461,7 +471,7 @@ class SimulatedMiners:
             return Rejection(code=RejectionCode.NO_COMMITMENT, detail=f"none for round {number}")
         true = miner.commitment(self.ledger, number)
         served = miner.behaviour.commitment(true, miner.times_asked(number))
-        return self._sent(miner, Signed[Commitment], sign(served, miner.signer))
+        return self._sent(miner, Signed[Commitment], served)
 
     async def report(
         self, hotkey: Hotkey, axon: Axon, number: RoundNumber
@@ -474,16 +484,11 @@ class SimulatedMiners:
         revealed = miner.behaviour.reveal(miner.report(self.ledger, number))
         if revealed is None:
             return Rejection(code=RejectionCode.NO_REPORT, detail=f"none for round {number}")
-        return self._sent(miner, Signed[Report], sign(revealed, miner.signer))
+        return self._sent(miner, Signed[Report], revealed)
 
     @staticmethod
-    def _sent(miner: SimulatedMiner, kind: type[Message], signed: Message) -> object:
-        if isinstance(miner.behaviour, ForeignSignature):
-            signed = sign(signed.payload, DevSigner("//Mallory"))  # type: ignore[attr-defined]
+    def _sent(miner: SimulatedMiner, kind: type[Signed[T]], message: T) -> Signed[T] | Rejection:
+        foreign = isinstance(miner.behaviour, ForeignSignature)
+        signed = sign(message, DevSigner("//Mallory") if foreign else miner.signer)
         data = miner.behaviour.on_the_wire(canonical_bytes(signed))
         return read_answer(kind, 200, data, max_bytes=REPORT_MAX_BYTES + 4_096)
-
-
-def replaced(miner: SimulatedMiner, **changes: object) -> SimulatedMiner:
-    """A miner with something changed."""
-    return replace(miner, **changes)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from protocol.chain import Axon, Block
-from protocol.ids import BlockNumber, RoundNumber
+from protocol.ids import BlockNumber, Coldkey, RoundNumber
 from protocol.messages import MinerScore, RoundRecord, Verdict
 from protocol.networks import Network
 from tests.support.chain import FakeChain, FakeLedger
@@ -97,6 +97,7 @@ class Simulation:
         self.network = network
         self.signer = DevSigner(f"//{validator}")
         self.miners = {miner.hotkey: miner for miner in miners}
+        data_dir.mkdir(parents=True, exist_ok=True)
         self._data_dir, self._database = data_dir, database
         self.chain = FakeChain(self.ledger, self.signer.hotkey)
         self.port = SimulatedMiners(self.ledger, self.miners)
@@ -108,7 +109,7 @@ class Simulation:
 
     def _register(self) -> None:
         if self.ledger.neuron(self.signer.hotkey) is None:
-            coldkey = DevSigner("//ValidatorColdkey").hotkey
+            coldkey = Coldkey(DevSigner("//ValidatorColdkey").hotkey)
             self.ledger.register(self.signer.hotkey, coldkey, stake_tao=1000, permit=True)
         for place, miner in enumerate(self.miners.values()):
             if self.ledger.neuron(miner.hotkey) is None:
