@@ -1,5 +1,6 @@
 """The ASGI application: routes, pages, health, problem JSON, guard."""
 
+import traceback
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -80,6 +81,8 @@ async def _without_traceback(
     """A fault of ours as a problem; its traceback goes to the log only."""
     try:
         return await call_next(request)
-    except Exception:
-        log.exception("request failed", path=request.url.path)
+    except Exception as fault:  # noqa: BLE001 - the outermost edge of a request
+        # Formatted here: a pretty renderer would print the release that the frames hold.
+        text = "".join(traceback.format_exception(fault))
+        log.error("request failed", path=request.url.path, traceback=text)
         return problem_response(500, "internal", "something failed on our side", hint="Retry.")

@@ -225,11 +225,9 @@ def _is_ours(name: str) -> bool:
 
 
 def _shown(name: str, value: object) -> str:
-    from sqlalchemy.engine import make_url
+    from api.store import shown_url
 
-    if name == "database_url" and isinstance(value, str):
-        return make_url(value).render_as_string(hide_password=True)
-    return str(value)
+    return shown_url(str(value)) if name == "database_url" and value else str(value)
 
 
 if __name__ == "__main__":

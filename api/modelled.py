@@ -10,7 +10,7 @@ import math
 from api.catalogue import Model
 from api.footprint import Estimate, Factor, spread
 from protocol.messages import Status
-from protocol.units import WhPer1kTokens, wh_per_mtok
+from protocol.units import WattHours, joules_from_wh, wh_per_1k, wh_per_mtok
 
 SOURCE = "EcoLogits 0.11.3"
 LICENCE = "MPL-2.0"
@@ -94,7 +94,8 @@ def _energy_wh_per_mtok(total_b: float | None, active_b: float | None) -> float 
         return None
     slope, decay, constant = _ENERGY
     per_gpu = slope * math.exp(decay * ASSUMED_BATCH) * active_b + constant
-    return wh_per_mtok(WhPer1kTokens(_gpus(total_b) * per_gpu * 1_000))
+    per_token = joules_from_wh(WattHours(_gpus(total_b) * per_gpu))
+    return wh_per_mtok(wh_per_1k(per_token, 1))
 
 
 def _gpus(total_b: float) -> int:

@@ -108,7 +108,7 @@ class Row:
             return self.places[0].name
         if self.certainty is Certainty.DATA_ZONE:
             return f"somewhere in {self.region.upper()}"
-        return "anywhere" if self.certainty is Certainty.GLOBAL else "undisclosed"
+        return "anywhere" if self.certainty is Certainty.GLOBAL else "place not stated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,32 +76,48 @@ def recommend(  # noqa: PLR0913 - the question has this many parts
 ) -> Advice | NoOption:
     """The lowest-carbon rows of one model under constraints.
 
-    Providers are preferred when access is left open; without any, machines of one's own are
-    advised and the answer says so.
+    What a provider sells comes first; machines of one's own fill up the alternatives, and are
+    advised when nobody sells the model, which the answer then says.
     """
     own = [row for row in rows if row.model.id == model.id]
-    admitted = _preferring_providers([row for row in own if filters.admits(row)], filters)
+    admitted = [row for row in own if filters.admits(row)]
     if not admitted:
         return NoOption(binding=tuple(_binding(own, filters)))
-    order = ranked(admitted, sort=Sort.CARBON, period=period)
+    order = _preferring_providers(ranked(admitted, sort=Sort.CARBON, period=period))
     best = order[0]
-    savings = difference(best.row, order[-1].row, period) if len(order) > 1 else None
+    comparable = [item for item in order if item.row.access is best.row.access]
+    dirtiest = comparable[-1].row
+    savings = difference(best.row, dirtiest, period) if dirtiest is not best.row else None
     hour = _best_hour(best.row, ladder, now)
     return Advice(
         best=best,
-        alternatives=order[1 : 1 + ALTERNATIVES],
+        alternatives=tuple(order[1 : 1 + ALTERNATIVES]),
         savings=savings,
         best_hour=hour,
         insight=_insight(best.row, savings, hour, period),
-        reasons=tuple(_reasons(model, own, unranked, providers, admitted)),
+        reasons=(
+            *_reasons(model, own, unranked, providers, admitted),
+            *_own_machine(best, order, period),
+        ),
     )
 
 
-def _preferring_providers(admitted: list[Row], filters: Filters) -> list[Row]:
-    if filters.access is not None:
-        return admitted
-    sold = [row for row in admitted if row.access is Access.API]
-    return sold or admitted
+def _preferring_providers(order: Sequence[Ranked]) -> list[Ranked]:
+    """What can be bought first, then machines of one's own; each in its order."""
+    return sorted(order, key=lambda item: item.row.access is not Access.API)
+
+
+def _own_machine(best: Ranked, order: Sequence[Ranked], period: Period) -> Iterator[Reason]:
+    """Says so when a machine of one's own would be lower than what can be bought."""
+    own = [item.row for item in order if item.row.access is Access.SELF_HOSTED]
+    if best.row.access is Access.API and own:
+        lowest = own[0].carbon[period].total.value
+        if lowest < best.row.carbon[period].total.value:
+            yield Reason(
+                option=f"self-hosted ({own[0].place_name})",
+                reason=f"{rounded(lowest, 2):g} gCO2e at the measured batch, lower than anything "
+                "that is sold, but a machine that you would have to run there",
+            )
 
 
 def _binding(own: Sequence[Row], filters: Filters) -> Iterator[str]:

@@ -100,7 +100,8 @@ async def refresh(sources: Sources, holder: Holder, now: datetime) -> Release:
     held = holder.release
     if held is not None and held.inputs_digest == digest:
         if held.sources != states:
-            holder.swap(held.with_sources(states))
+            held = held.with_sources(states)
+            holder.swap(held)
         return held
     release = await asyncio.to_thread(build_release, sources, records, history, states, digest, now)
     await asyncio.to_thread(sources.keeper.keep, release, digest)

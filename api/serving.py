@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import structlog
@@ -67,7 +68,10 @@ async def serve(
         timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="off",
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.stop)
     repeating = asyncio.create_task(_repeat(sources, holder, refresh_seconds))
     host, port = listener.getsockname()[:2]
     announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
@@ -78,6 +82,20 @@ async def serve(
         with contextlib.suppress(asyncio.CancelledError):
             await repeating
         listener.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to us: uvicorn's own way ends by killing the process."""
+
+    def stop(self) -> None:
+        """Stop taking requests, finish those under way; a second call does not wait."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Do nothing."""
+        yield
 
 
 async def refresh_once(sources: Sources, holder: Holder) -> None:

@@ -162,7 +162,7 @@ class Store:
                 f"DATABASE_URL is not understood: {fault}", hint=hint
             ) from fault
         except (SQLAlchemyError, OSError) as fault:
-            shown = _shown(url)
+            shown = shown_url(url)
             detail = str(fault).partition("\n")[0]
             raise ConfigurationError(f"cannot open {shown}: {detail}", hint=hint) from fault
         return cls(engine)
@@ -218,6 +218,12 @@ class Store:
             if last is None or (last.code, last.detail) != (code, detail):
                 session.add(LogFaultRow(url=url, seen_at=now, code=code, detail=detail, body=body))
 
+    def faults(self, url: str) -> tuple[LogFaultRow, ...]:
+        """What was refused from a source, oldest first."""
+        query = sa.select(LogFaultRow).where(LogFaultRow.url == url).order_by(LogFaultRow.id)
+        with self._reading() as session:
+            return tuple(session.scalars(query))
+
     def keep(self, release: Release, inputs_digest: str) -> None:
         """Keep a release's name and the prices that changed with it."""
         with self._writing() as session:
@@ -238,6 +244,11 @@ class Store:
         query = sa.select(ReleaseRow).order_by(ReleaseRow.computed_at.desc()).limit(limit)
         with self._reading() as session:
             return tuple(session.scalars(query))
+
+    def price_count(self) -> int:
+        """Price rows kept so far."""
+        with self._reading() as session:
+            return session.scalar(sa.select(sa.func.count()).select_from(PriceRow)) or 0
 
     def keep_readings(self, readings: Sequence[Reading]) -> None:
         """Keep grid readings; a revised value replaces the one before."""
@@ -378,7 +389,8 @@ def _failed(fault: SQLAlchemyError) -> StoreError:
     return StoreError(f"database: {detail}", hint="Check the disk's space and the database.")
 
 
-def _shown(url: str) -> str:
+def shown_url(url: str) -> str:
+    """A database URL without its password."""
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:

@@ -11,7 +11,7 @@ showed is kept as evidence. A source that does not answer is merely unreachable.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, NoReturn
 
 import httpx
@@ -35,6 +35,7 @@ STEP_ENTRIES = 2_000
 """Entries that are held in memory before they are tied to the head and kept."""
 PROOF_MAX_BYTES = 16_384
 TIMEOUT_SECONDS = 10.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HTTP_OK = 200
 HTTP_NOT_FOUND = 404
 
@@ -79,6 +80,8 @@ class _Followed:
     records: list[SignedRecord] = field(default_factory=list)
     state: str = "empty"
     detail: str = "not asked yet"
+    shown: bytes = b""
+    """The head that it showed last: evidence when it is refused."""
     is_loaded: bool = False
 
 
@@ -119,7 +122,7 @@ class ValidatorLogs:
             followed.detail = f"{fault.code}: {fault}"
             log.warning("log refused", url=url, code=fault.code, detail=str(fault))
             await asyncio.to_thread(
-                self._store.record_fault, url, str(fault.code), str(fault), b"", now
+                self._store.record_fault, url, str(fault.code), str(fault), followed.shown, now
             )
         except _Unreachable as fault:
             followed.state, followed.detail = "unreachable", str(fault)
@@ -132,6 +135,7 @@ class ValidatorLogs:
                 _refuse(f"the log is gone; it had {followed.head.size} entries")
             followed.state, followed.detail = "empty", "the log has no entries yet"
             return
+        followed.shown = body
         signed = parse(Signed[TreeHead], body, max_bytes=ENVELOPE_MAX_BYTES * 2)
         head = _verified_head(signed, followed)
         if head.size == 0:
@@ -329,7 +333,7 @@ def _state(followed: _Followed) -> SourceState:
 
 
 def _moment(unix_ms: int) -> datetime:
-    return datetime.fromtimestamp(unix_ms / 1_000, tz=UTC)
+    return _EPOCH + timedelta(milliseconds=unix_ms)
 
 
 def _refuse(detail: str) -> NoReturn:

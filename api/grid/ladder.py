@@ -37,6 +37,7 @@ class Ladder:
         self._country_levels = _by_area(catalogue.country_levels)
         self._shapes = catalogue.shapes
         self._history = history
+        self._known: dict[tuple[str, Period, datetime], Intensity] = {}
 
     def at(self, place: Place, period: Period, now: datetime) -> Intensity:
         """Intensity of a place's zone over a period; `now` must be aware UTC.
@@ -45,6 +46,12 @@ class Ladder:
             SourceError: If neither zone nor country has a yearly level.
         """
         hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        key = (place.id, period, hour)
+        if key not in self._known:
+            self._known[key] = self._at(place, period, hour)
+        return self._known[key]
+
+    def _at(self, place: Place, period: Period, hour: datetime) -> Intensity:
         if period is Period.NOW:
             return self.hour(place, hour)
         if period is Period.MONTH:
@@ -63,7 +70,9 @@ class Ladder:
             same_hour = reported.get(hour - STALE)
             if same_hour is not None and hour - newest > 3 * HOUR:
                 return _reported(same_hour, Tier.PERSISTENCE, error)
-            return _reported(reported[newest], Tier.LIVE_STALE, error)
+            # The error is taken to grow with the root of the age, to the curve's in a day.
+            aged = error * math.sqrt((hour - newest) / STALE)
+            return _reported(reported[newest], Tier.LIVE_STALE, aged)
         return self._typical(place, (hour,), Z_95 * MAE_TO_SD)
 
     def _month(self, place: Place, hour: datetime) -> Intensity:

@@ -8,6 +8,7 @@ d in {1, cos w_d, sin w_d, cos 2w_d, sin 2w_d} of c(s, d) s d.
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from api.catalogue import GridShape
 
@@ -18,6 +19,7 @@ FLOOR = 0.05
 """No hour is credited with less than 5 % of the mean: the harmonics may dip below zero."""
 
 
+@lru_cache(maxsize=4_096)
 def terms(moment: datetime) -> tuple[float, ...]:
     """The 15 basis values at a moment (UTC), in the order of `GridShape.coefficients`."""
     year = 2 * math.pi * moment.timetuple().tm_yday / DAYS_PER_YEAR
