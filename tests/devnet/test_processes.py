@@ -1,0 +1,121 @@
+"""The demo's children end with it, whatever ends it."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts.devnet.processes import ChildError, Fleet, free_port
+
+_SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
+_STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    "print('deaf', flush=True); time.sleep(600)",
+]
+_PARENT = """
+import asyncio, sys
+from pathlib import Path
+from scripts.devnet.processes import Fleet
+
+async def main():
+    async with Fleet(Path(sys.argv[1])) as fleet:
+        command = [sys.executable, "-c", "import time; time.sleep(600)"]
+        child = await fleet.start("sleeper", command, {})
+        print(child.process.pid, flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def _gone_within(pid: int, timeout_seconds: float) -> bool:
+    deadline = time.monotonic() + timeout_seconds
+    while _is_running(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+async def test_children_end_when_the_context_is_left(tmp_path: Path) -> None:
+    async with Fleet(tmp_path) as fleet:
+        pids = [(await fleet.start(name, _SLEEP, {})).process.pid for name in ("a", "b")]
+
+        assert all(_is_running(pid) for pid in pids)
+
+    assert not any(_is_running(pid) for pid in pids)
+
+
+async def test_a_child_that_is_deaf_to_sigterm_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.devnet.processes._GRACE_SECONDS", 0.3)
+    async with Fleet(tmp_path) as fleet:
+        child = await fleet.start("deaf", _STUBBORN, {})
+        while "deaf" not in child.log_path.read_text():
+            await asyncio.sleep(0.05)
+
+    assert not _is_running(child.process.pid)
+
+
+async def test_a_child_that_ends_early_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    async with Fleet(tmp_path) as fleet:
+        child = await fleet.start(
+            "short", [sys.executable, "-c", "raise SystemExit('no disk')"], {}
+        )
+        await child.process.wait()
+
+        with pytest.raises(ChildError, match=r"short ended with status 1:\nno disk") as caught:
+            fleet.check_alive()
+
+    assert "short.log" in caught.value.hint
+
+
+async def test_settings_of_the_user_do_not_reach_a_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINER_PORT", "1")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://elsewhere")
+    show = "import os; print(sorted(n for n in os.environ if n.startswith(('MINER_', 'DATABASE'))))"
+    async with Fleet(tmp_path) as fleet:
+        child = await fleet.start("show", [sys.executable, "-c", show], {"MINER_DTYPE": "float32"})
+        await child.process.wait()
+
+    assert child.log_path.read_text().strip() == "['MINER_DTYPE']"
+
+
+def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        stdout = parent.stdout
+        pid = int(stdout.readline()) if stdout else 0
+        os.kill(parent.pid, signal.SIGKILL)
+
+    assert _gone_within(pid, 10)
+
+
+def test_the_preferred_port_is_taken_when_it_is_free_and_another_when_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        taken = busy.getsockname()[1]
+
+        other = free_port(taken)
+
+    assert other != taken
+    assert free_port(other) == other
