@@ -55,8 +55,10 @@ rm -f .venv/.complete .venv/.stamp
 
 echo "install: installing the pinned packages; the first time takes some minutes"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
-.venv/bin/python -m pip install -qq --requirement requirements.lock ||
+.venv/bin/python -m pip install -qq --no-compile --requirement requirements.lock ||
     fail "could not install requirements.lock: see pip's message above, then run make again"
+# Afterwards and on all cores, which pip does not do; some packages hold files of other Pythons.
+.venv/bin/python -m compileall -qq -j 0 .venv/lib || true
 .venv/bin/python -m pip install -qq --no-deps --no-build-isolation --editable . ||
     fail "could not install the project itself: see pip's message above"
 
