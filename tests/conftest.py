@@ -23,6 +23,9 @@ _FIXED_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "OMP_NUM_THREADS": "1",
+    # Idle threads of torch would spin on a busy core.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
     "TOKENIZERS_PARALLELISM": "false",
     "NO_COLOR": "1",
 }
