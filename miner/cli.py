@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.metadata
 import json
 import os
 import sys
@@ -28,6 +29,7 @@ _EXTRA = frozenset({"torch", "transformers", "fastapi", "uvicorn", "bittensor", 
 app = App(
     name=PROGRAM,
     help="Measure what a token costs on this machine's GPU, and report it to CarbonBench.",
+    version=lambda: importlib.metadata.version("carbonbench"),
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
@@ -62,7 +64,7 @@ class NodeOptions:
     wallet_name: Annotated[str | None, Parameter(name=["--wallet-name", "--wallet"])] = None
     wallet_hotkey: Annotated[str | None, Parameter(name=["--wallet-hotkey", "--hotkey"])] = None
     wallet_path: Path | None = None
-    models: Annotated[tuple[str, ...] | None, Parameter(name="--model")] = None
+    models: Annotated[tuple[str, ...] | None, Parameter(name="--model", negative="")] = None
     device: str | None = None
     threads: int | None = None
     host: str | None = None
@@ -112,7 +114,7 @@ def measure(  # noqa: PLR0913 - each is an option of its own
     device: str = "auto",
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     threads: int | None = None,
-    gpus: Annotated[tuple[int, ...] | None, Parameter(name="--gpu")] = None,
+    gpus: Annotated[tuple[int, ...] | None, Parameter(name="--gpu", negative="")] = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
     output: Path | None = None,
     quiet: bool = False,

@@ -11,14 +11,13 @@ from protocol.auth import MemoryNonceStore, RequestVerifier, SignedRequests, sig
 from protocol.errors import ConfigurationError, StoreError
 from protocol.ids import Coldkey, RoundNumber
 from protocol.messages import Commitment, Profile, Report
-from protocol.networks import DEVNET
 from protocol.signing import Signed, verify
 from tests.support.keys import ALICE, BOB, CHARLIE
-from tests.support.miner import Stage
+from tests.support.miner import NETWORK, Stage
 
 ROUND = RoundNumber(1)
-START = DEVNET.schedule.start(ROUND)
-DEADLINE = DEVNET.schedule.commit_deadline(ROUND)
+START = NETWORK.schedule.start(ROUND)
+DEADLINE = NETWORK.schedule.commit_deadline(ROUND)
 COMMITMENT = f"/v1/rounds/{ROUND}/commitment"
 REPORT = f"/v1/rounds/{ROUND}/report"
 

@@ -12,19 +12,19 @@ from protocol.canonical import canonical_bytes, message_digest
 from protocol.errors import ConfigurationError, RejectionCode, WorkloadError
 from protocol.ids import Coldkey, RoundNumber
 from protocol.merkle import merkle_root
-from protocol.networks import DEVNET, TESTNET
+from protocol.networks import TESTNET
 from protocol.nonce_chain import nonces
 from protocol.signing import verify
 from tests.support.chain import OWNER_HOTKEY
 from tests.support.keys import ALICE, BOB
-from tests.support.miner import AXON, MACHINE, MODEL, Stage
+from tests.support.miner import AXON, MACHINE, MODEL, NETWORK, Stage
 
 T = TypeVar("T")
 
 ROUND = RoundNumber(1)
 NEXT = RoundNumber(2)
-START = DEVNET.schedule.start(ROUND)
-DEADLINE = DEVNET.schedule.commit_deadline(ROUND)
+START = NETWORK.schedule.start(ROUND)
+DEADLINE = NETWORK.schedule.commit_deadline(ROUND)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def test_a_report_follows_the_nonce_chain_of_its_round(stage: Stage) -> No
 
 
 async def test_each_round_is_met_once(stage: Stage) -> None:
-    await stage.follow_until(DEVNET.schedule.start(NEXT) + 60)
+    await stage.follow_until(NETWORK.schedule.start(NEXT) + 60)
 
     endings = [(outcome.round, outcome.ending) for outcome in stage.archive.outcomes()]
     assert endings == [(NEXT, Ending.COMMITTED), (ROUND, Ending.COMMITTED)]
@@ -80,10 +80,10 @@ async def test_a_late_start_runs_while_there_is_time(stage: Stage) -> None:
 async def test_a_round_is_declined_when_a_run_does_not_fit(stage: Stage) -> None:
     stage.engine.prompt_seconds = 5.0
     await stage.follow_until(START + 110)  # a run takes 51 s, 102 blocks
-    stage.move_to(DEVNET.schedule.start(NEXT) + 80)  # 40 s to the deadline
+    stage.move_to(NETWORK.schedule.start(NEXT) + 80)  # 40 s to the deadline
     stage.start()
 
-    await stage.follow_until(DEVNET.schedule.start(NEXT) + 100)
+    await stage.follow_until(NETWORK.schedule.start(NEXT) + 100)
 
     (declined, _) = stage.archive.outcomes()
     assert (declined.ending, declined.code) == (Ending.DECLINED, "no_time")
@@ -97,7 +97,7 @@ async def test_a_slow_day_is_forgotten_after_some_declined_rounds(stage: Stage) 
     stage.engine.prompt_seconds = 0.2
     stage.start()
 
-    await stage.follow_until(DEVNET.schedule.start(RoundNumber(5)) + 60)
+    await stage.follow_until(NETWORK.schedule.start(RoundNumber(5)) + 60)
 
     codes = [outcome.code for outcome in reversed(stage.archive.outcomes())]
     assert codes == [RejectionCode.COMMITMENT_LATE, "no_time", "no_time", "no_time", ""]
@@ -129,7 +129,7 @@ async def test_a_failing_engine_ends_the_round_and_not_the_service(stage: Stage)
         raise WorkloadError("out of memory")
 
     stage.engine.before_prompt = fail_once
-    await stage.follow_until(DEVNET.schedule.start(NEXT) + 60)
+    await stage.follow_until(NETWORK.schedule.start(NEXT) + 60)
 
     endings = [outcome.ending for outcome in reversed(stage.archive.outcomes())]
     assert endings == [Ending.REFUSED, Ending.COMMITTED]
@@ -198,7 +198,7 @@ async def test_the_axon_is_announced_again_when_the_chain_lost_it(stage: Stage) 
     stage.world.ledger.change(ALICE.hotkey, axon=None)
     stage.start()
 
-    await stage.follow_until(DEVNET.schedule.start(NEXT) + 10)
+    await stage.follow_until(NETWORK.schedule.start(NEXT) + 10)
 
     assert stage.chain.served == [AXON, AXON]
 
@@ -312,7 +312,7 @@ async def test_the_model_is_one_of_those_held(stage: Stage) -> None:
     stage.engine.models = others
     stage.start()
 
-    await stage.follow_until(DEVNET.schedule.start(RoundNumber(7)))
+    await stage.follow_until(NETWORK.schedule.start(RoundNumber(7)))
 
     assigned = {task.model for task in stage.engine.runs}
     assert assigned <= set(others)

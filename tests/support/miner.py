@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,9 @@ from protocol.ids import Coldkey
 from protocol.messages import ModelRef
 from protocol.networks import DEVNET, Network
 from protocol.nonce_chain import first_nonce, next_nonce
+from protocol.rounds import Schedule
 from protocol.units import Microseconds, Millijoules, PartsPerMillion, Seconds, nanoseconds
+from protocol.workload import SMOKE_TAGGED
 from tests.support.chain import FakeChain, FakeLedger
 from tests.support.factories import DEVICE, ENVIRONMENT, device_energy
 from tests.support.keys import ALICE, DevSigner
@@ -29,6 +31,13 @@ MODEL = ModelRef(
     weights_digest="ab" * 32,
     dtype="float32",
 )
+NETWORK = replace(
+    DEVNET,
+    schedule=Schedule(round_blocks=240, commit_blocks=160, reveal_blocks=220),
+    workload=replace(SMOKE_TAGGED, prompt_count=10),
+    block_seconds=0.5,
+)
+"""The devnet with round numbers of its own, so that tuning the demo changes no test."""
 AXON = Axon(ip="127.0.0.1", port=8091)
 MACHINE = Machine(devices=(DEVICE,), environment=ENVIRONMENT, engine="transformers")
 _PROMPT_US = 200_000
@@ -40,7 +49,7 @@ class World:
     """One clock for chain and miner: time passes only when someone waits or works."""
 
     ledger: FakeLedger = field(default_factory=FakeLedger)
-    block_seconds: float = DEVNET.block_seconds
+    block_seconds: float = NETWORK.block_seconds
     now_seconds: float = 0.0
 
     def monotonic(self) -> int:
@@ -133,7 +142,7 @@ class Stage:
         self,
         folder: Path,
         *,
-        network: Network = DEVNET,
+        network: Network = NETWORK,
         machine: Machine = MACHINE,
         registered: bool = True,
         signer: DevSigner = ALICE,

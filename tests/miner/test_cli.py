@@ -1,0 +1,198 @@
+"""The command line: what is printed, written and returned."""
+
+import _thread
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from miner.cli import run
+from scripts.devnet.gpu.config import DeviceConfig, GpuConfig, Source
+from scripts.devnet.gpu.install import simulated_gpus
+from tests.support.toy_model import save_toy_model
+
+WORKING = GpuConfig(
+    devices=(DeviceConfig(source=Source.WORK, watts_per_cpu_second=200.0, idle_watts=70.0),)
+)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_toy_model(tmp_path_factory.mktemp("toy-model"))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No `miner.env` of the checkout."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def gpu() -> Iterator[None]:
+    """A simulated GPU whose power follows this process's work."""
+    with simulated_gpus(WORKING):
+        yield
+
+
+def measure(toy: Path, *options: str) -> int:
+    fixed = ["--model", str(toy), "--prompt-set", "standin-short", "--quiet"]
+    return run(["measure", *fixed, *options])
+
+
+def test_a_run_on_a_simulated_gpu_is_labelled_so(
+    toy: Path, gpu: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = measure(toy, "--prompts", "15", "--json")
+
+    found = json.loads(capsys.readouterr().out)
+    assert status == 0
+    assert (found["schema"], found["status"]) == ("carbonbench.measure/1", "simulated")
+    assert found["energy"]["energy_joules"] > 0
+    assert found["tokens"]["output"] == 150
+    assert found["tokens"]["total"] == found["tokens"]["input"] + 150
+    queries, total = (found[f"energy_wh_per_1k_{name}"] for name in ("queries", "total_tokens"))
+    assert queries["low"] < queries["value"] < queries["high"]
+    assert queries["value"] == pytest.approx(total["value"] * found["tokens"]["total"] / 15)
+    assert found["workload"]["key"] == "aies-textgen-v1-smoke/plain/standin-v1-short:15/n10/b1"
+
+
+def test_a_refused_energy_is_null_with_its_reason_and_the_run_still_counts(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = measure(toy, "--prompts", "1", "--json")  # far under a second: too short to estimate
+
+    found = json.loads(capsys.readouterr().out)
+    assert status == 0
+    assert found["status"] == "refused"
+    assert found["refusal"]["code"] == "estimate_failed"
+    assert found["energy"] is None
+    assert found["energy_wh_per_1k_output_tokens"] is None
+    assert found["tokens"]["output"] == 10
+    assert found["time"]["output_tokens_per_second"] > 0
+
+
+@pytest.mark.parametrize("form", ["plain", "tagged"])
+def test_equal_runs_give_equal_tokens(
+    toy: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    digests = set()
+    for threads in ("1", "2"):
+        options = ["--json", "--form", form, "--threads", threads]
+        assert measure(toy, "--prompts", "2", *options) == 0
+        digests.add(json.loads(capsys.readouterr().out)["tokens"]["digest"])
+
+    assert len(digests) == 1
+
+
+def test_the_result_is_also_written_to_a_file(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure(toy, "--prompts", "1", "--json", "--output", "result.json")
+
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert written == json.loads(capsys.readouterr().out)
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_run(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert measure(toy, "--prompts", "1", "--output", "nowhere/result.json") == 1
+    assert "error: cannot write nowhere/result.json" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_a_run_and_writes_nothing(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt = threading.Timer(1.5, _thread.interrupt_main)
+    interrupt.start()
+
+    status = measure(toy, "--prompts", "100000", "--output", "result.json")
+
+    interrupt.cancel()
+    assert status == 130
+    assert "nothing was written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "no-such-model"], "no-such-model"),
+        (["--model", "TOY", "--prompt-set", "no-such-file"], "no-such-file"),
+        (["--model", "TOY", "--prompts", "0"], "at least one prompt"),
+    ],
+)
+def test_what_is_missing_is_told_in_one_line_with_a_hint(
+    toy: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    named = [str(toy) if option == "TOY" else option for option in options]
+
+    status = run(["measure", *named, "--quiet"])
+
+    error, *rest = capsys.readouterr().err.splitlines()
+    assert status == 1
+    assert error.startswith("error: ")
+    assert message in error
+    assert all(line.startswith("hint: ") for line in rest)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["no-such-command"], ["serve", "--no-such-flag"], ["measure"], ["measure", "x"]]
+)
+def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert run(arguments) == 2
+
+
+def test_the_catalogue_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "list"]) == 0
+    assert "HuggingFaceTB/SmolLM2-135M-Instruct" in capsys.readouterr().out
+
+
+def test_a_miner_that_lacks_something_says_so_and_is_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MINER_PROT", "1")
+    options = ["--network", "devnet", "--endpoint", "ws://127.0.0.1:9", "--model", "no-such-model"]
+    options += ["--port", "0", "--host", "127.0.0.1", "--data-dir", str(tmp_path / "data")]
+
+    status = run(["check", "--json", *options, "--wallet-path", str(tmp_path)])
+
+    found = json.loads(capsys.readouterr().out)
+    state = {row["what"]: row["ok"] for row in found["rows"]}
+    assert status == 1
+    assert {what for what, ok in state.items() if not ok} == {"gpu", "models", "wallet", "chain"}
+    assert all(row["hint"] for row in found["rows"] if not row["ok"])
+    assert found["unknown"] == ["MINER_PROT"]
+    assert found["settings"]["port"] == 0
+
+
+def test_help_loads_none_of_the_heavy_parts() -> None:
+    probe = (
+        "import sys; from miner.cli import run; run(['--help']);"
+        "heavy = {'torch', 'transformers', 'bittensor', 'fastapi', 'pydantic', 'structlog'};"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+
+    assert "serve" in done.stdout
+    assert done.stderr.strip() == "[]"
+
+
+def test_a_missing_extra_is_named() -> None:
+    probe = (
+        "import sys; sys.modules['torch'] = None; from miner.cli import run;"
+        "sys.exit(run(['measure', '--model', 'x']))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert "hint: pip install 'carbonbench[miner]'" in done.stderr
+    assert "Traceback" not in done.stderr
