@@ -28,6 +28,9 @@ _VALIDATOR_STAKE_TAO = 10_000
 _HYPERPARAMETERS = {"WeightsSetRateLimit": 20, "ServingRateLimit": 0}
 _HOTKEY_NAME = "hot"
 
+_TORCH_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+"""Waiting threads sleep: five miners share two cores, and a spinning thread starves the rest."""
+
 Say = Callable[[str], None]
 
 
@@ -210,7 +213,7 @@ async def _start_miner(
         "PORT": str(port),
         "DATA_DIR": str(folder / part.name),
     }
-    environment = _prefixed("MINER_", settings) | part.environment()
+    environment = _prefixed("MINER_", settings) | part.environment() | _TORCH_ENVIRONMENT
     await fleet.start(part.name, [sys.executable, "-m", part.module, "serve"], environment)
     return Miner(part=part, hotkey=hotkey, url=f"http://127.0.0.1:{port}")
 
@@ -229,7 +232,8 @@ async def _start_validator(
         "DATA_DIR": str(folder / "validator"),
     }
     command = [sys.executable, "-m", "validator.cli", "run"]
-    await fleet.start("validator", command, _prefixed("VALIDATOR_", settings))
+    environment = _prefixed("VALIDATOR_", settings) | _TORCH_ENVIRONMENT
+    await fleet.start("validator", command, environment)
     return f"http://127.0.0.1:{port}"
 
 
