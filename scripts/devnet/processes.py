@@ -118,9 +118,7 @@ def free_port(preferred: int = 0) -> int:
 
 def _inherited() -> dict[str, str]:
     return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(_SETTINGS_PREFIXES)
+        name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS_PREFIXES)
     }
 
 
