@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from math import ceil, hypot, sqrt
-from statistics import fmean, median, stdev
+from statistics import fmean, median, variance
 
 from miner.refusals import (
     CounterBackwardsError,
@@ -23,16 +23,19 @@ from miner.refusals import (
     CounterStuckError,
     EdgesUnknownError,
 )
+from miner.repeats import student_factor
 from protocol.units import Seconds, nanoseconds, seconds
 
-_EDGE_TICKS = 4
-"""Ticks wanted on the quiet side of an edge: the nearest one and three for the idle power."""
+_EDGE_TICKS = 6
+"""Ticks wanted on the quiet side of an edge: five gaps that show how steady the power is."""
 _EDGE_NS = nanoseconds(Seconds(0.1))
 """The quiet that they must span, so that fast counters do not measure their own polling."""
 _LEAST_CALIBRATION_TICKS = 3
 _SHARP_SHARE = 0.2
 """A tick is sharp when its time is known to this share of the period."""
 _BLUR_FACTOR = 2
+_JITTERS = 3
+"""How many standard deviations a period may be longer than usual."""
 _RESET_SHARE = 0.5
 """A counter that falls below this share of its value has restarted; else it ran backwards."""
 
@@ -87,6 +90,28 @@ class TickCalibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Steadiness:
+    """How much the power beside an edge varies from tick to tick."""
+
+    variance: float
+    """Of the mean power between ticks (mW^2), polling included."""
+    blur_variance: float
+    """What late polls alone give it (mW^2)."""
+    freedom: int
+    """Degrees of freedom."""
+
+    @property
+    def spread_mw(self) -> float:
+        """Standard deviation of the power itself, what polling gives it taken off."""
+        return sqrt(max(0.0, self.variance - self.blur_variance))
+
+    @property
+    def blur_mw(self) -> float:
+        """Standard deviation that polling gives constant power."""
+        return sqrt(self.blur_variance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
     """What a counter without ticks would show at one instant, and how well that is known."""
 
@@ -94,14 +119,11 @@ class Edge:
     energy_mj: float
     half_widths_mj: tuple[float, ...]
     """Independent errors, each equally likely anywhere within plus or minus its half-width."""
-    deviation_mj: float
-    """Standard deviation of what is left: power that was not flat."""
     power_mw: float
     """Mean power of the ticks that the correction used."""
-    spread_mw: float
-    """Standard deviation of the power from tick to tick, polling taken off."""
-    blur_mw: float
-    """Standard deviation that polling alone gives it."""
+    steadiness: Steadiness
+    exposure_ns: float
+    """Standard deviation of the edge's energy, for each mW by which the power is unsteady."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +137,13 @@ class Energy:
     """Half of the 95 % interval."""
 
 
-def tick_between(previous: Reading, current: Reading) -> Tick | None:
+def tick_between(
+    previous: Reading, current: Reading, calibration: TickCalibration | None = None
+) -> Tick | None:
     """The change between two successive readings, or None when the counter stood still.
+
+    Several changes count as the last one. A counter with a known period changed last within
+    one period before it was read, however long ago the previous reading was.
 
     Raises:
         CounterResetError: If the counter restarted.
@@ -129,11 +156,11 @@ def tick_between(previous: Reading, current: Reading) -> Tick | None:
         if current.energy_mj < previous.energy_mj * _RESET_SHARE:
             raise CounterResetError(fall)
         raise CounterBackwardsError(fall)
-    return Tick(
-        earliest_ns=previous.before_ns,
-        latest_ns=current.after_ns,
-        energy_mj=current.energy_mj,
-    )
+    earliest_ns = previous.before_ns
+    if calibration:
+        longest_ns = calibration.period_ns + _JITTERS * calibration.jitter_ns
+        earliest_ns = max(earliest_ns, current.before_ns - longest_ns)
+    return Tick(earliest_ns=earliest_ns, latest_ns=current.after_ns, energy_mj=current.energy_mj)
 
 
 def find_ticks(readings: Iterable[Reading]) -> tuple[Tick, ...]:
@@ -208,15 +235,14 @@ def _flat_edge(outward: Sequence[Tick], at_ns: int) -> Edge:
     """
     if len(outward) < 2:  # noqa: PLR2004 - a slope needs two
         raise EdgesUnknownError("the counter was not seen moving twice beside a quiet edge")
-    nearest, farthest = _best_timed(outward)
+    sharp = _best_timed(outward)
+    nearest, farthest = sharp[0], sharp[-1]
     base_ns = nearest.at_ns - farthest.at_ns
     slope = (nearest.energy_mj - farthest.energy_mj) / base_ns
     reach_ns = at_ns - nearest.at_ns
     lever = abs(reach_ns / base_ns)
-    spread, blur = _tick_spread(sorted(outward, key=lambda tick: tick.at_ns))
-    gaps = len(outward) - 1
-    tick_ns = abs(outward[0].at_ns - outward[-1].at_ns) / gaps
-    wander = spread * sqrt(abs(reach_ns) * tick_ns + reach_ns**2 / gaps)
+    gaps = len(sharp) - 1
+    gap_ns = abs(base_ns) / gaps
     return Edge(
         at_ns=at_ns,
         energy_mj=nearest.energy_mj + slope * reach_ns,
@@ -225,18 +251,16 @@ def _flat_edge(outward: Sequence[Tick], at_ns: int) -> Edge:
             slope * lever * farthest.half_width_ns,
             0.5,
         ),
-        deviation_mj=wander,
         power_mw=_milliwatts(slope),
-        spread_mw=_milliwatts(spread),
-        blur_mw=_milliwatts(blur),
+        steadiness=_steadiness(sharp),
+        exposure_ns=sqrt(abs(reach_ns) * gap_ns + reach_ns**2 / gaps),
     )
 
 
-def _best_timed(outward: Sequence[Tick]) -> tuple[Tick, Tick]:
-    """The nearest and the farthest tick that are about as well timed as the best two."""
-    second = sorted(tick.half_width_ns for tick in outward)[1]
-    sharp = [tick for tick in outward if tick.half_width_ns <= _BLUR_FACTOR * second]
-    return sharp[0], sharp[-1]
+def _best_timed(ticks: Sequence[Tick]) -> list[Tick]:
+    """Those that are about as well timed as the best two, in the same order."""
+    second = sorted(tick.half_width_ns for tick in ticks)[1]
+    return [tick for tick in ticks if tick.half_width_ns <= _BLUR_FACTOR * second]
 
 
 def interpolated_edge(ticks: Sequence[Tick], at_ns: int, calibration: TickCalibration) -> Edge:
@@ -254,7 +278,6 @@ def interpolated_edge(ticks: Sequence[Tick], at_ns: int, calibration: TickCalibr
     share = min(1.0, max(0.0, (at_ns - start.at_ns) / span_ns))
     gained = end.energy_mj - start.energy_mj
     slope = gained / span_ns
-    spread, blur = _tick_spread([*before[-_EDGE_TICKS:], *after[:_EDGE_TICKS]])
     return Edge(
         at_ns=at_ns,
         energy_mj=start.energy_mj + gained * share,
@@ -263,10 +286,9 @@ def interpolated_edge(ticks: Sequence[Tick], at_ns: int, calibration: TickCalibr
             slope * share * end.half_width_ns,
             0.5,
         ),
-        deviation_mj=spread * span_ns * sqrt(share * (1 - share)),
         power_mw=_milliwatts(slope),
-        spread_mw=_milliwatts(spread),
-        blur_mw=_milliwatts(blur),
+        steadiness=_steadiness([*before[-_EDGE_TICKS:], *after[:_EDGE_TICKS]]),
+        exposure_ns=span_ns * sqrt(share * (1 - share)),
     )
 
 
@@ -295,19 +317,19 @@ def _placed(blurred: Tick, sharp: Tick, offset_ns: int, calibration: TickCalibra
     return Tick(earliest_ns=earliest, latest_ns=latest, energy_mj=blurred.energy_mj)
 
 
-def _tick_spread(ticks: Sequence[Tick]) -> tuple[float, float]:
-    """Standard deviation of the power from tick to tick (mJ/ns): the power's own, the polls'."""
+def _steadiness(ticks: Sequence[Tick]) -> Steadiness:
     powers: list[float] = []
-    timing: list[float] = []
-    for tick, later in pairwise(ticks):
+    blurs: list[float] = []
+    for tick, later in pairwise(sorted(ticks, key=lambda tick: tick.at_ns)):
         gap_ns = later.at_ns - tick.at_ns
-        power = (later.energy_mj - tick.energy_mj) / gap_ns
+        power = _milliwatts((later.energy_mj - tick.energy_mj) / gap_ns)
         powers.append(power)
-        blur = (tick.half_width_ns**2 + later.half_width_ns**2) / 3
-        timing.append(power * power * blur / gap_ns**2)
-    if len(powers) < 2:  # noqa: PLR2004 - a spread needs two
-        return 0.0, 0.0
-    return sqrt(max(0.0, stdev(powers) ** 2 - fmean(timing))), sqrt(fmean(timing))
+        blurs.append(power**2 * (tick.half_width_ns**2 + later.half_width_ns**2) / 3 / gap_ns**2)
+    if len(powers) < 2:  # noqa: PLR2004 - a variance needs two
+        return Steadiness(variance=0.0, blur_variance=0.0, freedom=0)
+    return Steadiness(
+        variance=variance(powers), blur_variance=fmean(blurs), freedom=len(powers) - 1
+    )
 
 
 def _milliwatts(slope_mj_per_ns: float) -> float:
@@ -315,39 +337,42 @@ def _milliwatts(slope_mj_per_ns: float) -> float:
 
 
 def energy_between(opening: Edge, closing: Edge) -> Energy:
-    """Energy from one edge to another; adjoining windows that share an edge add up exactly."""
-    return total_energy(((opening, closing),))
+    """Energy from one edge to another; adjoining windows that share an edge add up exactly.
 
-
-def total_energy(windows: Iterable[tuple[Edge, Edge]]) -> Energy:
-    """Energy over several devices' windows, errors combined as independent."""
-    energy = 0.0
-    half_widths: list[float] = []
-    deviations: list[float] = []
-    for opening, closing in windows:
-        energy += closing.energy_mj - opening.energy_mj
-        half_widths += (*opening.half_widths_mj, *closing.half_widths_mj)
-        deviations += (opening.deviation_mj, closing.deviation_mj)
-    deviation = hypot(*deviations, *(width / sqrt(3) for width in half_widths))
+    The unsteadiness of the power is pooled over both edges. As it is known from few ticks,
+    its part of the interval takes Student's factor instead of the normal one.
+    """
+    half_widths = (*opening.half_widths_mj, *closing.half_widths_mj)
+    timing = hypot(*(width / sqrt(3) for width in half_widths))
+    timing_half = timing * coverage_factor(half_widths)
+    spread, factor = _pooled(opening.steadiness, closing.steadiness)
+    wander = spread * seconds(1) * hypot(opening.exposure_ns, closing.exposure_ns)
     return Energy(
-        energy_mj=energy,
-        deviation_mj=deviation,
-        half_width_mj=deviation * coverage_factor(half_widths, deviation),
+        energy_mj=closing.energy_mj - opening.energy_mj,
+        deviation_mj=hypot(timing, wander),
+        half_width_mj=hypot(timing_half, factor * wander),
     )
 
 
-def coverage_factor(half_widths: Sequence[float], deviation: float) -> float:
-    """Factor from the standard deviation of a sum to half of its 95 % interval.
+def _pooled(first: Steadiness, second: Steadiness) -> tuple[float, float]:
+    """Pooled standard deviation (mW), and the factor to half of a 95 % interval."""
+    freedom = first.freedom + second.freedom
+    if freedom == 0:
+        return 0.0, 0.0
+    excess = first.freedom * (first.variance - first.blur_variance)
+    excess += second.freedom * (second.variance - second.blur_variance)
+    return sqrt(max(0.0, excess / freedom)), student_factor(freedom)
+
+
+def coverage_factor(half_widths: Sequence[float]) -> float:
+    """Factor from the standard deviation of a sum of uniform errors to half of its 95 % interval.
 
     A parabola in the excess kurtosis through three exact points: normal (0: 1.960), the sum of
     two equal uniform errors (-0.6: 1.902) and a single uniform error (-1.2: 1.645); see JCGM
     100:2008 (GUM) annex G on why a normal factor would overstate the last two.
-
-    Args:
-        half_widths: The uniform errors in the sum.
-        deviation: Standard deviation of the whole sum, the same unit.
     """
-    if deviation == 0:
+    total = sum(width * width for width in half_widths)
+    if total == 0:
         return 0.0
-    kurtosis = -1.2 * sum((width * width / 3) ** 2 for width in half_widths) / deviation**4
+    kurtosis = -1.2 * sum(width**4 for width in half_widths) / total**2
     return 1.960 - 0.0692 * kurtosis - 0.2764 * kurtosis * kurtosis

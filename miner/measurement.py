@@ -17,9 +17,9 @@ from miner.counter import (
     Tick,
     TickCalibration,
     closing_edge,
+    energy_between,
     interpolated_edge,
     opening_edge,
-    total_energy,
 )
 from miner.power_trace import SENSOR_SECONDS, TraceRow, peak_power, trace_tolerance, trapezoid
 from miner.refusals import (
@@ -258,7 +258,7 @@ def _measure_device(
     _refuse_short(start_ns, end_ns, least_ns)
     _refuse_jumps(device.ticks, device.power_limit_mw)
     opening, closing, used = _edges(device, device.calibration, (start_ns, end_ns), edges)
-    total = total_energy([(opening, closing)])
+    total = energy_between(opening, closing)
     trace = trapezoid(device.rows, start_ns, end_ns)
     idle = used is Edges.IDLE
     before = device.idle_before or (watts(opening.power_mw) if idle else None)
@@ -310,8 +310,9 @@ def _edges(
 
 def _is_flat(edge: Edge) -> bool:
     """Whether the power beside an edge is steady, as far as late polls let us tell."""
-    limit = max(_FLAT_WATTS, _FLAT_SHARE * watts(edge.power_mw), _BLURS * watts(edge.blur_mw))
-    return watts(edge.spread_mw) <= limit
+    steadiness = edge.steadiness
+    limit = max(_FLAT_WATTS, _FLAT_SHARE * watts(edge.power_mw), _BLURS * watts(steadiness.blur_mw))
+    return watts(steadiness.spread_mw) <= limit
 
 
 def _measure_by_trace(device: DeviceReadings, start_ns: int, end_ns: int) -> DeviceMeasurement:

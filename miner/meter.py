@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 _CALIBRATION_SECONDS = Seconds(1.0)
 _CALIBRATION_TICKS = 8
+_WINDOW_FLAGS = {Flag.THROTTLED, Flag.PROCESSES_UNKNOWN, Flag.PROCESSES_FOREIGN}
+"""Flags that belong to one window, not to the device."""
 _MAXIMUM_GAP_SECONDS = 0.1
 """Random pauses between repeats, so that no run keeps step with the sensor (100 ms)."""
 
@@ -103,7 +105,7 @@ class NvmlMeter:
         counted = [sampler for sampler in self.samplers if sampler.has_counter]
         start_ns = self._timer.now_ns()
         for sampler in counted:
-            sampler.calibration = None
+            sampler.forget_ticks()
             sampler.start_afresh()
         await_ticks(counted, self._timer, since_ns=start_ns, count=_CALIBRATION_TICKS)
         while self._timer.now_ns() - start_ns < nanoseconds(_CALIBRATION_SECONDS):
@@ -155,9 +157,11 @@ class NvmlMeter:
         """
         self._ensure_calibrated()
         window = Window(self.samplers, self._timer, edges)
+        for sampler in self.samplers:
+            sampler.flags -= _WINDOW_FLAGS
         try:
-            window.open(synchronise)
             self._check_processes()
+            window.open(synchronise)
             yield window
             window.close(synchronise)
         finally:
@@ -204,7 +208,7 @@ class NvmlMeter:
 
     def _check_processes(self) -> None:
         for device, sampler in zip(self._devices, self.samplers, strict=True):
-            state = exclusivity(device.compute_pids(), _family(os.getpid()), _shown_pids())
+            state = _exclusivity(device)
             if state is Exclusivity.UNKNOWN:
                 sampler.flags.add(Flag.PROCESSES_UNKNOWN)
             if self._sharing is Sharing.REFUSE:
@@ -256,6 +260,13 @@ def _standing_flags(facts: DeviceFacts) -> set[Flag]:
     if not facts.persistence_enabled:
         flags.add(Flag.PERSISTENCE_OFF)
     return flags
+
+
+def _exclusivity(device: NvmlDevice) -> Exclusivity:
+    listed = device.compute_pids()
+    if listed is not None and set(listed) == {os.getpid()}:
+        return Exclusivity.OURS
+    return exclusivity(listed, _family(os.getpid()), _shown_pids())
 
 
 def _shown_pids() -> frozenset[int]:

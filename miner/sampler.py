@@ -16,7 +16,14 @@ from protocol.units import Joules, Seconds, Watts, joules, millijoules, nanoseco
 POLL_SECONDS = Seconds(0.001)
 """Between two counter readings while the ticks are not known."""
 _MARGIN_NS = nanoseconds(Seconds(0.004))
-"""Polling goes on without pause so long before and after a tick is due, or three times the jitter."""
+"""Polling does not pause so long before and after a tick is due."""
+_SHARP_SHARE = 0.002
+_SHARP_NS = nanoseconds(Seconds(0.0001))
+"""A tick is well timed when its time is known to 0.2 % of the period, or 0.1 ms."""
+_KEPT = 16
+"""How many of an earlier window's ticks are kept, to know when the next one is due."""
+_REMEMBERED = 256
+"""How many of the last ticks are looked at."""
 _TRACE_TIER_SECONDS = Seconds(0.02)
 """Between rows where the trace must stand in for the counter."""
 
@@ -59,7 +66,7 @@ class Sampler:
             reading = Reading(
                 before_ns=before_ns, after_ns=self._timer.now_ns(), energy_mj=energy_mj
             )
-            tick = tick_between(self._last, reading) if self._last else None
+            tick = tick_between(self._last, reading, self.calibration) if self._last else None
             if tick:
                 self.ticks.append(tick)
             self._last = reading
@@ -92,12 +99,17 @@ class Sampler:
         return self.calibration
 
     def start_afresh(self) -> None:
-        """Forget ticks and rows of an earlier window."""
-        self.ticks, self.rows = [], []
-        self.flags -= {Flag.THROTTLED, Flag.PROCESSES_UNKNOWN, Flag.PROCESSES_FOREIGN}
+        """Forget rows and all but the last ticks of an earlier window."""
+        self.ticks, self.rows = self.ticks[-_KEPT:], []
         self._start = self._end = None
+        self._last = None  # what happened to the counter between windows is nobody's concern
         self.observe()
         self.take_row()
+
+    def forget_ticks(self) -> None:
+        """Forget the period and all ticks, before a calibration."""
+        self.calibration = None
+        self.ticks = []
 
     def open_window(self) -> None:
         """Note throttling, before the window opens."""
@@ -127,9 +139,10 @@ class Sampler:
         drawn = trapezoid(self.rows, start_ns, max(start_ns, latest_ns))
         return millijoules(drawn or Joules(0.0))
 
-    def ticks_since(self, at_ns: int) -> int:
-        """Ticks that surely came after a time."""
-        return sum(1 for tick in self.ticks[-64:] if tick.earliest_ns >= at_ns)
+    def has_ticks(self, since_ns: int, count: int) -> bool:
+        """Whether enough well-timed ticks came after a time, or twice as many of any kind."""
+        later = [tick for tick in self.ticks[-_REMEMBERED:] if tick.earliest_ns >= since_ns]
+        return sum(map(self._is_sharp, later)) >= count or len(later) >= 2 * count
 
     def next_poll_seconds(self) -> Seconds:
         """How long polling may pause: until shortly before the next tick is due.
@@ -139,12 +152,31 @@ class Sampler:
         """
         if self.calibration is None or not self.ticks:
             return POLL_SECONDS
-        period_ns = self.calibration.period_ns
-        margin_ns = min(period_ns // 2, max(_MARGIN_NS, 3 * self.calibration.jitter_ns))
-        ahead_ns = self.ticks[-1].at_ns + period_ns - self._timer.now_ns()
-        if abs(ahead_ns) <= margin_ns:
+        ahead_ns, margin_ns = self._next_due_ns(self.calibration)
+        if ahead_ns <= margin_ns:
             return Seconds(0.0)
         return max(POLL_SECONDS, seconds(ahead_ns - margin_ns))
+
+    def _next_due_ns(self, calibration: TickCalibration) -> tuple[float, float]:
+        """Time until the next tick is due, negative just after, and how far off that may be."""
+        recent = self.ticks[-_REMEMBERED:]
+        anchor = next((tick for tick in reversed(recent) if self._is_sharp(tick)), recent[-1])
+        period_ns = calibration.period_ns
+        since_ns = self._timer.now_ns() - anchor.at_ns
+        turns = max(1, round(since_ns / period_ns))
+        drift_ns = turns * calibration.jitter_ns / calibration.count
+        margin_ns = anchor.half_width_ns + _MARGIN_NS + 3 * drift_ns
+        margin_ns = min(period_ns / 2, margin_ns)
+        ahead_ns = turns * period_ns - since_ns
+        seen = self.ticks[-1].earliest_ns > anchor.at_ns + (turns - 0.5) * period_ns
+        if seen or ahead_ns < -margin_ns:
+            ahead_ns += period_ns
+        return ahead_ns, margin_ns
+
+    def _is_sharp(self, tick: Tick) -> bool:
+        if self.calibration is None:
+            return True
+        return tick.half_width_ns <= max(_SHARP_NS, _SHARP_SHARE * self.calibration.period_ns)
 
     def next_row_seconds(self) -> Seconds:
         """How long to pause before the next evidence row: about 100 ms, just after a tick."""
@@ -202,7 +234,7 @@ class Sampler:
 def needs_ticks(samplers: Sequence[Sampler], since_ns: int, count: int) -> bool:
     """Whether a device with a counter still lacks ticks after a time."""
     return any(
-        sampler.has_counter and sampler.ticks_since(since_ns) < count for sampler in samplers
+        sampler.has_counter and not sampler.has_ticks(since_ns, count) for sampler in samplers
     )
 
 

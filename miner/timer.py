@@ -17,6 +17,10 @@ class Background(Protocol):
         """Whether it is still being repeated."""
         ...
 
+    def wake(self) -> None:
+        """Run the next step now instead of when it is due."""
+        ...
+
     def stop(self) -> None:
         """End it; returns once no step runs any more."""
         ...
@@ -57,7 +61,8 @@ class SystemTimer:
 class _Thread:
     def __init__(self, step: Step) -> None:
         self._step = step
-        self._stopping = threading.Event()
+        self._called = threading.Event()
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="meter-sampler", daemon=True)
         self._thread.start()
 
@@ -65,11 +70,19 @@ class _Thread:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
+    def wake(self) -> None:
+        self._called.set()
+
     def stop(self) -> None:
-        self._stopping.set()
+        self._stopping = True
+        self._called.set()
         self._thread.join()
 
     def _run(self) -> None:
         wait = self._step()
-        while wait is not None and not self._stopping.wait(wait):
+        while wait is not None:
+            self._called.wait(wait)
+            self._called.clear()
+            if self._stopping:
+                return
             wait = self._step()

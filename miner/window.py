@@ -68,9 +68,8 @@ class Window:
         self.start_ns = self._timer.now_ns()
         for sampler in self._samplers:
             sampler.mark_start()
-        if self._edges is Edges.BUSY:  # wake the sampler: the next tick must be seen sharply
-            self.stop()
-            self._background = self._timer.repeat(self._step)
+        if self._edges is Edges.BUSY:  # the next tick must be well timed
+            self._background.wake()
 
     def close(self, synchronise: Callable[[], None]) -> None:
         """Close the window, and watch the quiet after it."""

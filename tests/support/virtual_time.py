@@ -18,6 +18,9 @@ class VirtualBackground:
     due_ns: int
     is_alive: bool = True
 
+    def wake(self) -> None:
+        self.due_ns = 0
+
     def stop(self) -> None:
         self.is_alive = False
 
