@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, S
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from protocol.errors import ConfigurationError, StoreError
+from validator.tables import VERSION_TABLE
 
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -83,7 +84,9 @@ def migrate(engine: Engine) -> tuple[str | None, str | None]:
     config.set_main_option("script_location", "validator:migrations")
     try:
         with engine.begin() as connection:
-            before = MigrationContext.configure(connection).get_current_revision()
+            before = MigrationContext.configure(
+                connection, opts={"version_table": VERSION_TABLE}
+            ).get_current_revision()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:

@@ -1,7 +1,13 @@
-"""The validator's tables. `migrations/` makes them; a test holds the two together."""
+"""The validator's tables. `migrations/` makes them; a test holds the two together.
+
+All names start with `validator_`, so that an API node may share the database.
+"""
 
 from sqlalchemy import BigInteger, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+VERSION_TABLE = "validator_alembic_version"
+"""Where Alembic notes the revision."""
 
 _HOTKEY = 64
 _DIGEST = 64
@@ -14,7 +20,7 @@ class Base(DeclarativeBase):
 class IdentityRow(Base):
     """Whose database this is: one row."""
 
-    __tablename__ = "identity"
+    __tablename__ = "validator_identity"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     hotkey: Mapped[str] = mapped_column(String(_HOTKEY))
@@ -25,7 +31,7 @@ class IdentityRow(Base):
 class RoundRow(Base):
     """A round, from its opening to its weights."""
 
-    __tablename__ = "rounds"
+    __tablename__ = "validator_rounds"
 
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     start_block: Mapped[int] = mapped_column(BigInteger)
@@ -40,7 +46,7 @@ class RoundRow(Base):
 class SeatRow(Base):
     """One miner in one round."""
 
-    __tablename__ = "seats"
+    __tablename__ = "validator_seats"
 
     round: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     hotkey: Mapped[str] = mapped_column(String(_HOTKEY), primary_key=True)
@@ -61,7 +67,7 @@ class SeatRow(Base):
 class ReportRow(Base):
     """A revealed report, as signed."""
 
-    __tablename__ = "reports"
+    __tablename__ = "validator_reports"
 
     digest: Mapped[str] = mapped_column(String(_DIGEST), primary_key=True)
     round: Mapped[int] = mapped_column(BigInteger, index=True)
@@ -75,7 +81,7 @@ class EntryRow(Base):
     The columns after `data` repeat what a verdict says, for the questions of later rounds.
     """
 
-    __tablename__ = "entries"
+    __tablename__ = "validator_entries"
 
     round: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     miner: Mapped[str] = mapped_column(String(_HOTKEY), primary_key=True)
@@ -99,7 +105,7 @@ class EntryRow(Base):
 class ScoreRow(Base):
     """A miner's score of a concluded round."""
 
-    __tablename__ = "scores"
+    __tablename__ = "validator_scores"
 
     round: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     miner: Mapped[str] = mapped_column(String(_HOTKEY), primary_key=True)
@@ -110,7 +116,7 @@ class ScoreRow(Base):
 class HeadRow(Base):
     """A signed tree head."""
 
-    __tablename__ = "heads"
+    __tablename__ = "validator_heads"
 
     size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     round: Mapped[int] = mapped_column(BigInteger, unique=True)

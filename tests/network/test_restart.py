@@ -86,7 +86,7 @@ async def test_weights_that_went_out_before_a_kill_are_not_sent_twice(tmp_path: 
 def forget_weights(data_dir: Path) -> None:
     """Put the database back to just before it learned that the weights are on chain."""
     with contextlib.closing(sqlite3.connect(data_dir / "validator.db")) as database:
-        database.execute("UPDATE rounds SET weights_block = NULL")
+        database.execute("UPDATE validator_rounds SET weights_block = NULL")
         database.commit()
 
 

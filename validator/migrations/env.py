@@ -2,12 +2,13 @@
 
 from alembic import context
 
-from validator.tables import Base
+from validator.tables import VERSION_TABLE, Base
 
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,
     render_as_batch=True,
+    version_table=VERSION_TABLE,
 )
 with context.begin_transaction():
     context.run_migrations()

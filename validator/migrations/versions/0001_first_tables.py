@@ -25,18 +25,18 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them."""
-    op.drop_table("seats")
-    op.drop_table("scores")
-    op.drop_table("rounds")
-    op.drop_table("reports")
-    op.drop_table("identity")
-    op.drop_table("heads")
-    op.drop_table("entries")
+    op.drop_table("validator_seats")
+    op.drop_table("validator_scores")
+    op.drop_table("validator_rounds")
+    op.drop_table("validator_reports")
+    op.drop_table("validator_identity")
+    op.drop_table("validator_heads")
+    op.drop_table("validator_entries")
 
 
 def _create_entries() -> None:
     op.create_table(
-        "entries",
+        "validator_entries",
         sa.Column("round", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("miner", sa.String(length=64), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=True),
@@ -55,13 +55,20 @@ def _create_entries() -> None:
         sa.UniqueConstraint("digest"),
         sa.UniqueConstraint("position"),
     )
-    op.create_index(op.f("ix_entries_cell_key"), "entries", ["cell_key"], unique=False)
-    op.create_index(op.f("ix_entries_trace_digest"), "entries", ["trace_digest"], unique=False)
+    op.create_index(
+        op.f("ix_validator_entries_cell_key"), "validator_entries", ["cell_key"], unique=False
+    )
+    op.create_index(
+        op.f("ix_validator_entries_trace_digest"),
+        "validator_entries",
+        ["trace_digest"],
+        unique=False,
+    )
 
 
 def _create_heads() -> None:
     op.create_table(
-        "heads",
+        "validator_heads",
         sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("round", sa.BigInteger(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
@@ -73,7 +80,7 @@ def _create_heads() -> None:
 
 def _create_identity() -> None:
     op.create_table(
-        "identity",
+        "validator_identity",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("hotkey", sa.String(length=64), nullable=False),
         sa.Column("genesis_hash", sa.String(length=66), nullable=False),
@@ -84,19 +91,21 @@ def _create_identity() -> None:
 
 def _create_reports() -> None:
     op.create_table(
-        "reports",
+        "validator_reports",
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("round", sa.BigInteger(), nullable=False),
         sa.Column("miner", sa.String(length=64), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("digest"),
     )
-    op.create_index(op.f("ix_reports_round"), "reports", ["round"], unique=False)
+    op.create_index(
+        op.f("ix_validator_reports_round"), "validator_reports", ["round"], unique=False
+    )
 
 
 def _create_rounds() -> None:
     op.create_table(
-        "rounds",
+        "validator_rounds",
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("start_block", sa.BigInteger(), nullable=False),
         sa.Column("block_hash", sa.String(length=66), nullable=False),
@@ -107,12 +116,14 @@ def _create_rounds() -> None:
         sa.Column("weights_json", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("number"),
     )
-    op.create_index(op.f("ix_rounds_scored_block"), "rounds", ["scored_block"], unique=False)
+    op.create_index(
+        op.f("ix_validator_rounds_scored_block"), "validator_rounds", ["scored_block"], unique=False
+    )
 
 
 def _create_scores() -> None:
     op.create_table(
-        "scores",
+        "validator_scores",
         sa.Column("round", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("miner", sa.String(length=64), nullable=False),
         sa.Column("operator", sa.String(length=64), nullable=False),
@@ -123,7 +134,7 @@ def _create_scores() -> None:
 
 def _create_seats() -> None:
     op.create_table(
-        "seats",
+        "validator_seats",
         sa.Column("round", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("hotkey", sa.String(length=64), nullable=False),
         sa.Column("coldkey", sa.String(length=64), nullable=False),
