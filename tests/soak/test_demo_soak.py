@@ -1,130 +1,182 @@
-"""The whole demo as its user runs it: every process real, cheats and all."""
+"""The whole network in real processes: the demo as a user sees it, and a validator that dies."""
 
-import contextlib
+import asyncio
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
+from protocol.ids import BlockNumber, RoundNumber
+from protocol.merkle import verify_consistency
+from protocol.messages import TreeHead
+from protocol.model_files import cache_dir
+from protocol.networks import DEVNET
+from protocol.rounds import Phase
+from protocol.signing import Signed, verify
+from scripts.devnet.cast import CAST
+from scripts.devnet.processes import Fleet, free_port
+from scripts.devnet.stage import Stage, open_stage
 from tests.support.model import need_smollm2
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(800)]
 
-_DEMO = [sys.executable, "-m", "scripts.devnet.demo"]
-_START_SECONDS = 400
-
-
-@pytest.fixture(autouse=True, scope="module")
-def model() -> Path:
-    """The demo's model, fetched before any time is counted."""
-    return need_smollm2()
+ROOT = Path(__file__).parents[2]
+HONEST = [part.name for part in CAST if part.honest]
+CHEATS = [part.name for part in CAST if not part.honest]
 
 
-def _children(folder: Path) -> list[int]:
-    """Processes that work in a demo's folder."""
-    found = []
-    for process in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if process.name.isdigit() and str(folder) in str((process / "cwd").readlink()):
-                found.append(int(process.name))
-    return found
+@dataclass(slots=True)
+class Validator:
+    """The demo's validator process, as one that can be killed and started again."""
+
+    stage: Stage
+    command: list[str]
+    environment: dict[str, str]
+
+    @classmethod
+    def of(cls, stage: Stage) -> "Validator":
+        """Read from the kernel how the running one was started."""
+        (child,) = (child for child in stage.fleet.children if child.name == "validator")
+        process = Path("/proc") / str(child.process.pid)
+        command = process.joinpath("cmdline").read_bytes().decode().split("\0")[:-1]
+        variables = process.joinpath("environ").read_bytes().decode().split("\0")
+        environment = dict(variable.split("=", 1) for variable in variables if variable)
+        return cls(stage=stage, command=command, environment=environment)
+
+    async def kill(self) -> None:
+        """End it without a chance to write anything."""
+        (child,) = (child for child in self.stage.fleet.children if child.name == "validator")
+        os.killpg(child.process.pid, signal.SIGKILL)
+        await child.process.wait()
+        self.stage.fleet.children.remove(child)
+
+    async def start(self) -> None:
+        """Start it again, and wait until it answers."""
+        await self.stage.fleet.start("validator", self.command, self.environment)
+        async with asyncio.timeout(120):
+            while not await self._answers():
+                self.stage.fleet.check_alive()
+                await asyncio.sleep(0.2)
+
+    async def head(self) -> TreeHead:
+        """The signed head of its log."""
+        answer = await self.stage.get(f"{self.stage.validator_url}/v1/log/head")
+        signed = Signed[TreeHead].model_validate_json(json.dumps(answer))
+        return verify(signed, hotkey=self.stage.validator_hotkey)
+
+    async def _answers(self) -> bool:
+        try:
+            answer = await self.stage.http.get(f"{self.stage.validator_url}/healthz")
+        except httpx.HTTPError:
+            return False
+        return answer.is_success
 
 
-def _rows(shown: str) -> dict[str, str]:
-    """The miners' table, one text per miner, its folded cells joined."""
-    rows: dict[str, str] = {}
-    name = ""
-    for line in shown.splitlines():
-        cells = [cell.strip() for cell in line.strip("│").split("│")]
-        if line.startswith("│") and len(cells) == 6:
-            name = cells[0] if cells[0] in {"ada", "ben", "cleo", "dan", "eve"} else name
-            rows[name] = rows.get(name, "") + " " + " ".join(cells[1:])
-    return rows
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """The demo's network, every part a process of its own."""
+    async with (
+        Fleet(tmp_path / "logs") as fleet,
+        open_stage(fleet, tmp_path, model=need_smollm2(), api_port=free_port()) as opened,
+    ):
+        yield opened
 
 
-def _weight(row: str) -> float:
-    return float(re.findall(r"(\d+\.\d+)%", row)[-1])
-
-
-def test_the_demo_accepts_the_honest_and_finds_the_cheats(tmp_path: Path) -> None:
-    command = [*_DEMO, "--once", "--data-dir", str(tmp_path)]
+def test_the_demo_ends_by_itself_and_tells_honest_from_cheating_miners(tmp_path: Path) -> None:
+    need_smollm2()
+    command = [sys.executable, "-m", "scripts.devnet.demo", "--once", "--data-dir", str(tmp_path)]
+    environment = {**os.environ, "COLUMNS": "200", "CARBONBENCH_CACHE": str(cache_dir())}
 
     done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=_START_SECONDS,
-        check=False,
-        env={**os.environ, "COLUMNS": "140"},
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = _rows(done.stdout)
-    honest = [rows[name] for name in ("ada", "ben", "cleo")]
-    assert all("accepted" in row and "outlier" not in row for row in honest)
-    assert "energy_outlier" in rows["dan"]
-    assert "below the cohort" in rows["dan"]
-    assert "token_proof_failed" in rows["eve"]
-    assert min(map(_weight, honest)) > _weight(rows["dan"]) > _weight(rows["eve"]) == 0
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    rows = {name: row_of(done.stdout, name) for name in (*HONEST, *CHEATS)}
+    assert all("accepted" in rows[name] for name in HONEST), rows
+    assert max(weight_percent(rows[name]) for name in CHEATS) < min(
+        weight_percent(rows[name]) for name in HONEST
+    ), rows
     assert "simulated" in done.stdout
-    assert re.search(r"1(-\d+)? +│ SmolLM2", done.stdout)
-    assert not _children(tmp_path)
+    assert processes_that_name(tmp_path) == []
 
 
-@contextlib.contextmanager
-def _serving_demo(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A demo that has shown its tables and goes on serving; the URL of its API."""
-    command = [*_DEMO, "--rounds", "1", "--data-dir", str(folder)]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "COLUMNS": "140"},
-    ) as demo:
+@pytest.mark.parametrize("phase", [Phase.MEASURING, Phase.REVEALING, Phase.SCORING])
+async def test_a_validator_killed_in_a_round_scores_it_all_the_same(
+    stage: Stage, phase: Phase
+) -> None:
+    validator = Validator.of(stage)
+    schedule, players = DEVNET.schedule, len(stage.miners)
+    first = RoundNumber(schedule.round_at(await stage.block()))
+    await play(stage, first)
+    before = await validator.head()
+    number = RoundNumber(first + 1)
+
+    await stage.mine_to(schedule.start(number))
+    if phase is not Phase.MEASURING:
+        await stage.until(number, "committed", players, print)
+        await stage.mine_to(schedule.beacon(number))
+    if phase is Phase.SCORING:
+        await stage.until(number, "verdicts", players, print)
+        await stage.mine_to(schedule.reveal_deadline(number) + 1)
+    await validator.kill()
+    await validator.start()
+    await play(stage, number)
+
+    after = await validator.head()
+    assert after.size > before.size
+    assert after.round >= number
+    url = f"{stage.validator_url}/v1/log/consistency"
+    answer = await stage.get(url, old=before.size, new=after.size)
+    verify_consistency(
+        old_size=before.size,
+        old_root=bytes.fromhex(before.root),
+        size=after.size,
+        root=bytes.fromhex(after.root),
+        proof=[bytes.fromhex(hashed) for hashed in answer["proof"]],
+    )
+
+
+async def play(stage: Stage, number: RoundNumber) -> None:
+    """Take a round from wherever it stands to its end."""
+    schedule, players = DEVNET.schedule, len(stage.miners)
+    block = await stage.block()
+    if schedule.phase(BlockNumber(block)) is Phase.MEASURING:
+        await stage.until(number, "committed", players, print)
+        await stage.mine_to(schedule.beacon(number))
+    if schedule.phase(await stage.block()) is not Phase.SCORING:
+        await stage.until(number, "verdicts", players, print)
+        await stage.mine_to(schedule.reveal_deadline(number) + 1)
+    await stage.until_scored(number)
+
+
+def row_of(printed: str, name: str) -> str:
+    """A miner's row in the printed table."""
+    (row,) = re.findall(rf"^│ {name} .*$", printed, re.MULTILINE)
+    return str(row)
+
+
+def weight_percent(row: str) -> float:
+    """The last column of a row."""
+    return float(row.rstrip("│ ").rpartition("│")[2].strip().removesuffix("%"))
+
+
+def processes_that_name(folder: Path) -> list[str]:
+    """Command lines and environments of running processes that hold a folder's name."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            yield demo, _announced_url(demo)
-        finally:
-            demo.kill()
-
-
-def _announced_url(demo: subprocess.Popen[str]) -> str:
-    for line in demo.stdout or ():
-        found = re.search(r"serving (http://\S+) until Ctrl-C", line)
-        if found:
-            return found[1]
-    raise AssertionError("the demo ended before it served")
-
-
-def test_ctrl_c_leaves_no_process_and_no_port_behind(tmp_path: Path) -> None:
-    with _serving_demo(tmp_path) as (demo, url):
-        assert httpx.get(f"{url}/healthz", trust_env=False).status_code == httpx.codes.OK
-        assert len(_children(tmp_path)) == 8
-
-        demo.send_signal(signal.SIGINT)
-        demo.wait(timeout=60)
-
-        assert demo.returncode == 130
-    assert not _children(tmp_path)
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/healthz", trust_env=False)
-
-
-def test_a_killed_demo_leaves_nothing_behind_and_the_next_one_starts(tmp_path: Path) -> None:
-    with _serving_demo(tmp_path) as (demo, _):
-        demo.kill()
-        demo.wait(timeout=10)
-
-        deadline = time.monotonic() + 30
-        while _children(tmp_path) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert not _children(tmp_path)
-    with _serving_demo(tmp_path) as (_, url):
-        assert httpx.get(f"{url}/healthz", trust_env=False).status_code == httpx.codes.OK
+            parts = [process.joinpath(part).read_bytes() for part in ("cmdline", "environ")]
+        except OSError:
+            continue
+        if str(folder).encode() in b"".join(parts) and int(process.name) != os.getpid():
+            found.append(parts[0].decode())
+    return found
