@@ -32,7 +32,7 @@ from scripts.smollm2 import ensure_smollm2
 from validator.proof import ProofThresholds, ThresholdsFile
 
 NEW_TOKENS = 10
-TABLE_COUNTS = (8, 16, 32, 64)
+TABLE_COUNTS = (4, 8, 16, 32, 64)
 THRESHOLDS_FILE = Path(__file__).parents[1] / "validator" / "data" / "proof_thresholds.json"
 PADDED_BATCH = 8
 CHEAT_BATCH = 16
