@@ -11,6 +11,7 @@ from protocol.errors import ConfigurationError, Error
 if TYPE_CHECKING:
     import httpx
 
+    from api.grid.intensity import IntensitySource
     from api.refresh import Sources
     from api.settings import Settings
     from api.store import Store
@@ -19,6 +20,10 @@ app = App(
     name="carbonbench-api",
     help="Serve carbon, price and speed of language models by provider and place.",
 )
+grid = App(name="grid", help="Grid intensity: this node's own history.")
+app.command(grid)
+FITTED_SHAPES = "grid_shape.csv"
+"""Under the data directory: curves that this node fitted."""
 _EXTRA = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "jinja2", "genai_prices", "psycopg")
 
 
@@ -126,6 +131,43 @@ def check(
     print("ready")
 
 
+@grid.command
+def fit(
+    *,
+    data_dir: Annotated[Path | None, Parameter(help="Where the database lives.")] = None,
+) -> None:
+    """Fit each zone's hourly curve to this node's own history of readings."""
+    from datetime import UTC, datetime, timedelta
+
+    from api.catalogue import ZoneId
+    from api.grid.fitting import MIN_HOURS, fit_shape
+    from api.tables import write_shapes
+
+    settings = _settings(data_dir=data_dir)
+    store = _store(settings)
+    samples: dict[tuple[ZoneId, str, str], list[tuple[datetime, float]]] = {}
+    for reading in store.readings_since(datetime.now(UTC) - timedelta(days=366)):
+        if reading.signal == "average" and reading.basis.startswith("lifecycle"):
+            key = (reading.zone, reading.source, reading.licence)
+            samples.setdefault(key, []).append((reading.start, reading.intensity_g_per_kwh))
+    store.close()
+    longest = sorted(samples.items(), key=lambda item: len(item[1]))
+    shapes = {
+        zone: fit_shape(zone, hours, f"own fit to {source}", licence)
+        for (zone, source, licence), hours in longest
+        if len(hours) >= MIN_HOURS
+    }
+    if not shapes:
+        raise ConfigurationError(
+            f"no zone has {MIN_HOURS} hours of readings yet",
+            hint="Configure a live grid source and let the node serve for two months.",
+        )
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    write_shapes(shapes.values(), settings.data_dir / FITTED_SHAPES)
+    for shape in shapes.values():
+        print(f"{shape.zone}: mean error {shape.mean_absolute_error:.1%} of the mean")
+
+
 def main() -> None:
     """Entry point: our errors end with exit code 1, one line and a hint."""
     try:
@@ -183,11 +225,11 @@ def _sources(settings: "Settings", store: "Store", client: "httpx.AsyncClient") 
     from api.grid.readings import LiveReadings
     from api.prices import GenaiPrices
     from api.refresh import Sources
-    from api.tables import load_catalogue
+    from api.tables import load_catalogue, with_fitted_shapes
     from api.verdicts import LogAddress, ValidatorLogs
     from protocol.ids import Hotkey
 
-    catalogue = load_catalogue()
+    catalogue = with_fitted_shapes(load_catalogue(), settings.data_dir / FITTED_SHAPES)
     addresses = [
         LogAddress(
             url=setting.url.rstrip("/"),
@@ -200,10 +242,30 @@ def _sources(settings: "Settings", store: "Store", client: "httpx.AsyncClient") 
     return Sources(
         catalogue=catalogue,
         logs=ValidatorLogs(addresses, store, client),
-        grid=LiveReadings((), zones, store),
+        grid=LiveReadings(_grid_sources(settings, client), zones, store),
         prices=GenaiPrices(),
         keeper=store,
     )
+
+
+def _grid_sources(settings: "Settings", client: "httpx.AsyncClient") -> "list[IntensitySource]":
+    from api.grid.eia import Eia
+    from api.grid.electricity_maps import ElectricityMaps
+    from api.grid.great_britain import GreatBritain
+    from api.grid.watttime import WattTime
+
+    found: list[IntensitySource] = []
+    if settings.electricity_maps_token:
+        token = settings.electricity_maps_token.get_secret_value()
+        found.append(ElectricityMaps(client, token, settings.electricity_maps_url))
+    if settings.watttime_user and settings.watttime_password:
+        password = settings.watttime_password.get_secret_value()
+        found.append(WattTime(client, settings.watttime_user, password, settings.watttime_url))
+    if settings.eia_key:
+        found.append(Eia(client, settings.eia_key.get_secret_value(), settings.eia_url))
+    if settings.great_britain:
+        found.append(GreatBritain(client, settings.great_britain_url))
+    return found
 
 
 def _client() -> "httpx.AsyncClient":

@@ -7,9 +7,10 @@ and has no prefix.
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=500)]
 Port = Annotated[int, Field(ge=0, lt=65536)]
 
 
@@ -18,7 +19,7 @@ class LogSetting(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=500)]
+    url: Url
     """Base URL of the validator's server."""
     hotkey: Annotated[str, Field(pattern=r"^[1-9A-HJ-NP-Za-km-z]{46,49}$")] | None = None
     """Who must have signed; without it the first signer is trusted and held to."""
@@ -53,6 +54,25 @@ class Settings(BaseSettings):
     """Time between two refreshes."""
     max_age_seconds: Annotated[float, Field(gt=0)] = 7_200.0
     """Age of the newest successful refresh from which `/readyz` fails."""
+
+    electricity_maps_token: SecretStr | None = None
+    """Token of Electricity Maps v3; without it the offline curves stand."""
+    electricity_maps_url: Url = "https://api.electricitymaps.com"
+    """Base URL of Electricity Maps."""
+    watttime_user: str | None = None
+    """User of WattTime v3, for the marginal signal."""
+    watttime_password: SecretStr | None = None
+    """Password of WattTime v3."""
+    watttime_url: Url = "https://api.watttime.org"
+    """Base URL of WattTime."""
+    eia_key: SecretStr | None = None
+    """Key of the EIA's open data, for generation in the United States."""
+    eia_url: Url = "https://api.eia.gov"
+    """Base URL of the EIA."""
+    great_britain: bool = False
+    """Whether GB Carbon Intensity is asked; it needs no key."""
+    great_britain_url: Url = "https://api.carbonintensity.org.uk"
+    """Base URL of GB Carbon Intensity."""
 
     @field_validator("validator_logs", mode="before")
     @classmethod

@@ -2,7 +2,8 @@
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -61,6 +62,31 @@ def load_catalogue(folder: Path = DATA) -> Catalogue:
         shapes=shapes,
         content_digest=_content_digest(folder),
     )
+
+
+def with_fitted_shapes(catalogue: Catalogue, path: Path) -> Catalogue:
+    """The catalogue with the curves that this node fitted to its own history, if it did."""
+    if not path.exists():
+        return catalogue
+    fitted = {shape.zone: shape for shape in _read(path, _shape)}
+    seen = hashlib.sha256(catalogue.content_digest.encode() + path.read_bytes())
+    return replace(
+        catalogue,
+        shapes={**catalogue.shapes, **fitted},
+        content_digest=seen.hexdigest(),
+    )
+
+
+def write_shapes(shapes: Iterable[GridShape], path: Path) -> None:
+    """Write curves in the form that `with_fitted_shapes` reads."""
+    names = [f"{y}_{d}" for y in _YEARLY for d in _DAILY]
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["zone", *names, "mae_relative", "source", "licence"])
+        for shape in shapes:
+            values = [f"{value:.6g}" for value in shape.coefficients]
+            error = f"{shape.mean_absolute_error:.6g}"
+            writer.writerow([shape.zone, *values, error, shape.source, shape.licence])
 
 
 def _content_digest(folder: Path) -> str:

@@ -8,9 +8,15 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
+from api.catalogue import ZoneId
+from api.grid.intensity import Reading
+from api.store import Store
+from api.tables import load_catalogue, with_fitted_shapes
 
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 60
@@ -111,3 +117,40 @@ def test_refresh_says_what_the_release_holds(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "rows" in ended.stdout
     assert "log http://127.0.0.1:1: unreachable" in ended.stdout
+
+
+def test_a_fit_without_history_says_what_is_missing(tmp_path: Path) -> None:
+    ended = run("grid", "fit", API_DATA_DIR=str(tmp_path))
+
+    assert ended.returncode == 1
+    assert "no zone has" in ended.stderr
+
+
+def test_a_fit_to_own_history_is_used_from_then_on(tmp_path: Path) -> None:
+    store = Store.open(f"sqlite:///{tmp_path / 'api.sqlite3'}")
+    start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=70)
+    store.keep_readings([_reading(start + timedelta(hours=hour)) for hour in range(70 * 24)])
+    store.close()
+
+    ended = run("grid", "fit", API_DATA_DIR=str(tmp_path))
+
+    assert ended.returncode == 0, ended.stderr
+    assert "ZA: mean error" in ended.stdout
+    fitted = with_fitted_shapes(load_catalogue(), tmp_path / "grid_shape.csv")
+    assert fitted.shapes[ZoneId("ZA")].coefficients[0] == pytest.approx(1.0, abs=0.05)
+    assert fitted.content_digest != load_catalogue().content_digest
+
+
+def _reading(start: datetime) -> Reading:
+    return Reading(
+        zone=ZoneId("ZA"),
+        start=start,
+        end=start + timedelta(hours=1),
+        intensity_g_per_kwh=700.0 + start.hour,
+        basis="lifecycle",
+        signal="average",
+        is_estimated=False,
+        source="test",
+        licence="CC0",
+        is_redistributable=True,
+    )

@@ -1,0 +1,126 @@
+"""Asking a grid source over HTTP: time limit, size limit, retries, and one kind of fault."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from protocol.errors import SourceError
+
+MAX_BYTES = 4 * 2**20
+ATTEMPTS = 3
+PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 5.0
+OK = 200
+REFUSED = frozenset({401, 403})
+AGAIN = frozenset({429, 500, 502, 503, 504})
+
+Json = Any
+"""Decoded JSON of a third party; every look into it is guarded by `looked_up`."""
+
+
+class RefusedError(SourceError):
+    """The source does not take our credentials, or not for this zone."""
+
+
+async def ask(
+    client: httpx.AsyncClient,
+    url: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    auth: tuple[str, str] | None = None,
+) -> Json:
+    """The decoded JSON body.
+
+    Raises:
+        RefusedError: For 401 and 403.
+        SourceError: For anything else that is not JSON under a 200, after three attempts where
+            trying again may help.
+    """
+    fault = SourceError("not asked")
+    for attempt in range(ATTEMPTS):
+        try:
+            response = await client.get(url, params=params, headers=headers, auth=auth)
+        except httpx.HTTPError as error:
+            fault = SourceError(f"{type(error).__name__}: {error}")
+            pause = PAUSE_SECONDS * 2**attempt
+        else:
+            if response.status_code == OK:
+                return _decoded(response)
+            fault = _fault(response)
+            if response.status_code not in AGAIN:
+                raise fault
+            pause = _pause_seconds(response, attempt)
+        if attempt + 1 < ATTEMPTS:
+            await asyncio.sleep(pause)
+    raise fault
+
+
+def moment(text: object) -> datetime:
+    """An instant as sources write it, in UTC.
+
+    Raises:
+        SourceError: If it is not one.
+    """
+    try:
+        found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError as error:
+        raise SourceError(f"not a time: {text!r}") from error
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def number(value: object) -> float:
+    """A finite number, also when it is written as a string.
+
+    Raises:
+        SourceError: If it is not one.
+    """
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            found = float(value)
+        except ValueError:
+            pass
+        else:
+            if abs(found) != float("inf") and found == found:  # noqa: PLR0124 - not a NaN
+                return found
+    raise SourceError(f"not a number: {value!r}")
+
+
+def rows(body: Json, *path: str) -> list[dict[str, Json]]:
+    """The list of objects under a path of keys.
+
+    Raises:
+        SourceError: If there is none.
+    """
+    found = body
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise SourceError(f"no list of objects under {'/'.join(path)}")
+    return found
+
+
+def _decoded(response: httpx.Response) -> Json:
+    if len(response.content) > MAX_BYTES:
+        raise SourceError(f"more than {MAX_BYTES} bytes")
+    try:
+        return json.loads(response.content)
+    except (ValueError, RecursionError) as error:
+        raise SourceError("the answer is not JSON") from error
+
+
+def _fault(response: httpx.Response) -> SourceError:
+    detail = f"answered {response.status_code}"
+    if response.status_code in REFUSED:
+        return RefusedError(detail, hint="Check the credentials of this source.")
+    return SourceError(detail)
+
+
+def _pause_seconds(response: httpx.Response, attempt: int) -> float:
+    stated = response.headers.get("retry-after", "")
+    wanted = float(stated) if stated.isdigit() else PAUSE_SECONDS * 2**attempt
+    return min(wanted, LONGEST_PAUSE_SECONDS)
