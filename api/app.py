@@ -13,6 +13,7 @@ from api.footprint import METHODOLOGY_VERSION
 from api.guard import Guard
 from api.pages import build_pages
 from api.problems import install_problem_handlers, problem_response
+from api.reference_routes import build_reference_routes
 from api.release import Holder
 from api.routes import build_routes
 
@@ -36,6 +37,7 @@ def create_app(holder: Holder, *, max_age_seconds: float = 7_200.0) -> FastAPI:
     )
     install_problem_handlers(app)
     app.include_router(build_routes(holder))
+    app.include_router(build_reference_routes(holder))
     app.include_router(build_pages(holder))
     _add_health(app, holder, max_age_seconds)
     app.middleware("http")(_without_traceback)

@@ -2,6 +2,7 @@
 
 from api import schemas
 from api.catalogue import Certainty
+from api.energy import EnergyFigure
 from api.footprint import (
     INTERVAL_LEVEL,
     INTERVAL_METHOD,
@@ -83,6 +84,25 @@ def factor(shown: Factor) -> schemas.FactorAnswer:
     )
 
 
+def energy_factor(shown: Factor, figure: EnergyFigure) -> schemas.EnergyFactor:
+    """An energy figure as shown."""
+    return schemas.EnergyFactor(
+        **factor(shown).model_dump(),
+        method=figure.method,
+        hardware=figure.hardware,
+        gpu_count=figure.gpu_count,
+        precision=figure.precision,
+        batch=rounded(figure.batch),
+        task=figure.task,
+        measured_repository=figure.repository,
+        wh_per_1k_queries=_maybe(figure.energy_wh_per_1k_queries),
+        operator_count=figure.operator_count,
+        report_count=figure.report_count,
+        agreement=figure.agreement,
+        evidence=figure.evidence,
+    )
+
+
 def grid_factor(shown: Intensity) -> schemas.GridFactor:
     """A grid intensity as shown."""
     return schemas.GridFactor(
@@ -99,21 +119,7 @@ def grid_factor(shown: Intensity) -> schemas.GridFactor:
 def _factors(row: Row, period: Period) -> schemas.Factors:
     figure = row.figure
     return schemas.Factors(
-        energy=schemas.EnergyFactor(
-            **factor(row.energy).model_dump(),
-            method=figure.method,
-            hardware=figure.hardware,
-            gpu_count=figure.gpu_count,
-            precision=figure.precision,
-            batch=rounded(figure.batch),
-            task=figure.task,
-            measured_repository=figure.repository,
-            wh_per_1k_queries=_maybe(figure.energy_wh_per_1k_queries),
-            operator_count=figure.operator_count,
-            report_count=figure.report_count,
-            agreement=figure.agreement,
-            evidence=figure.evidence,
-        ),
+        energy=energy_factor(row.energy, figure),
         pue=factor(row.pue),
         grid=grid_factor(row.grid[period]),
         embodied=factor(figure.embodied) if figure.embodied else None,

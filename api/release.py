@@ -55,6 +55,7 @@ class Release:
     table: Table
     ladder: Ladder
     sources: tuple[schemas.SourceState, ...]
+    _by_id: dict[str, Row] = field(default_factory=dict)
     _fragments: dict[tuple[str, Period], bytes] = field(default_factory=dict)
     _answers: dict[str, Encoded] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -63,6 +64,14 @@ class Release:
     def rows(self) -> Sequence[Row]:
         """All rows, unordered."""
         return self.table.rows
+
+    def __post_init__(self) -> None:
+        if not self._by_id:
+            self._by_id.update((row.id, row) for row in self.table.rows)
+
+    def row_named(self, name: str) -> Row | None:
+        """The row of that id."""
+        return self._by_id.get(name)
 
     def with_sources(self, sources: Sequence[schemas.SourceState]) -> "Release":
         """The same figures with newer states of the sources; row fragments are kept."""

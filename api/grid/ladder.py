@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from api.catalogue import Catalogue, GridLevel, GridShape, Place, ZoneId
 from api.footprint import Z_95, Estimate, Factor
 from api.grid.intensity import History, Intensity, Period, Reading, Tier
-from api.grid.shape import relative, span_mean
+from api.grid.shape import span_mean
 from protocol.errors import SourceError
 from protocol.messages import Status
 
@@ -134,12 +134,10 @@ class Ladder:
         """The zone's typical curve, if one was fitted."""
         return self._shapes.get(place.zone)
 
-    def typical_curve(self, place: Place, start: datetime) -> tuple[float, ...]:
-        """24 relative values from an hour on; flat where no curve was fitted."""
-        shape = self._shapes.get(place.zone)
-        if shape is None:
-            return (1.0,) * 24
-        return tuple(relative(shape, start + HOUR * step) for step in range(24))
+    def reported(self, zone: ZoneId) -> tuple[Reading, ...]:
+        """The readings that are held for a zone, oldest first."""
+        held = self._history.get(zone, {})
+        return tuple(held[start] for start in sorted(held))
 
 
 def _by_area(levels: Sequence[GridLevel]) -> Mapping[str, dict[int, GridLevel]]:

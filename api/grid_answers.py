@@ -1,0 +1,110 @@
+"""Grid answers from a release: now, the next day, the typical day, the reported past."""
+
+from datetime import UTC, datetime, timedelta
+
+from api import reference_schemas as shown
+from api.catalogue import Place
+from api.footprint import rounded
+from api.grid.intensity import Period
+from api.grid.shape import day_curve
+from api.present import grid_factor
+from api.release import Release
+from api.schemas import Answer
+
+MONTHS = 12
+MID_MONTH = 15
+
+
+def latest_answer(release: Release, place: Place, now: datetime) -> bytes:
+    """A zone at this hour, over 30 days and over the newest year."""
+    now_, month, year = (
+        grid_factor(release.ladder.at(place, period, now))
+        for period in (Period.NOW, Period.MONTH, Period.YEAR)
+    )
+    return _json(shown.GridNow(now=now_, month=month, year=year, meta=release.meta()))
+
+
+def forecast_answer(release: Release, place: Place, now: datetime) -> bytes:
+    """The next 24 hours of a zone."""
+    start = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    hours = release.ladder.day(place, start)
+    values = [hour.factor.estimate.value for hour in hours]
+    step = values.index(min(values))
+    mean = sum(values) / len(values)
+    # A zone without a curve repeats its yearly value, which names the year as its span.
+    factors = [
+        grid_factor(hour).model_copy(
+            update={
+                "interval_start": start + timedelta(hours=ahead),
+                "interval_end": start + timedelta(hours=ahead + 1),
+            }
+        )
+        for ahead, hour in enumerate(hours)
+    ]
+    return _json(
+        shown.GridForecast(
+            zone=place.zone,
+            hours=factors,
+            cleanest_start=start + timedelta(hours=step),
+            swing_percent=rounded(100 * (max(values) - min(values)) / mean),
+            meta=release.meta(),
+        )
+    )
+
+
+def typical_day_answer(release: Release, place: Place, now: datetime) -> bytes:
+    """Month by hour: the yearly level times the curve at mid-month."""
+    level = release.ladder.at(place, Period.YEAR, now)
+    mean = level.factor.estimate.value
+    shape = release.ladder.shape_of(place)
+    table = [
+        [rounded(mean * part) for part in _curve(release, place, now.year, month)]
+        for month in range(1, MONTHS + 1)
+    ]
+    return _json(
+        shown.TypicalDay(
+            zone=place.zone,
+            tier=level.tier,
+            level_g_per_kwh=rounded(mean),
+            intensity_g_per_kwh=table,
+            mean_absolute_error=shape.mean_absolute_error if shape else None,
+            source=shape.source if shape else level.factor.source,
+            licence=level.factor.licence,
+            meta=release.meta(),
+        )
+    )
+
+
+def history_answer(release: Release, place: Place) -> bytes:
+    """Readings of the last 31 days, as far as their source allows to pass them on."""
+    readings = release.ladder.reported(place.zone)
+    open_ones = [reading for reading in readings if reading.is_redistributable]
+    return _json(
+        shown.GridHistory(
+            zone=place.zone,
+            readings=[
+                shown.ReadingAnswer(
+                    start=reading.start,
+                    end=reading.end,
+                    intensity_g_per_kwh=rounded(reading.intensity_g_per_kwh),
+                    is_estimated=reading.is_estimated,
+                    source=reading.source,
+                    licence=reading.licence,
+                )
+                for reading in open_ones
+            ],
+            withheld=len(readings) - len(open_ones),
+            meta=release.meta(),
+        )
+    )
+
+
+def _curve(release: Release, place: Place, year: int, month: int) -> tuple[float, ...]:
+    shape = release.ladder.shape_of(place)
+    if shape is None:
+        return (1.0,) * 24
+    return day_curve(shape, datetime(year, month, MID_MONTH, tzinfo=UTC))
+
+
+def _json(answer: Answer) -> bytes:
+    return answer.model_dump_json().encode()

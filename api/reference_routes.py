@@ -1,0 +1,225 @@
+"""The HTTP face of the look-ups: models, providers, regions, grid, footprint, compare, export."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api import reference_schemas as shown
+from api.catalogue import Place
+from api.grid.intensity import Period
+from api.grid_answers import forecast_answer, history_answer, latest_answer, typical_day_answer
+from api.lookups import (
+    model_answer,
+    models_answer,
+    providers_answer,
+    regions_answer,
+    sources_answer,
+)
+from api.offerings import Row
+from api.problems import ProblemError
+from api.ranking import Ranked, Sort, ranked
+from api.release import Holder, Release
+from api.routes import (
+    PROBLEMS,
+    LeaderboardQuery,
+    Name,
+    current,
+    leaderboard_filters,
+    resolve,
+    respond,
+)
+from api.schemas import Answer
+from api.units_of_use import Use
+from api.use_answers import compare_answer, export_csv, footprint_answer
+
+Zone = Annotated[str, Path(min_length=1, max_length=40)]
+RowId = Annotated[str, Field(min_length=1, max_length=300)]
+MAX_COMPARED = 4
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelsQuery(_Strict):
+    """Parameters of the list of models."""
+
+    family: Name | None = None
+
+
+class FootprintQuery(_Strict):
+    """Parameters of a footprint: a row of a ranking and how it is used."""
+
+    row: RowId
+    period: Period = Period.YEAR
+    output_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 300
+    queries_per_day: Annotated[int, Field(ge=1, le=10_000_000_000)] = 1_000
+
+
+class CompareQuery(_Strict):
+    """Parameters of a comparison."""
+
+    row: Annotated[list[RowId], Field(min_length=2, max_length=MAX_COMPARED)]
+    period: Period = Period.YEAR
+
+
+def build_reference_routes(holder: Holder) -> APIRouter:
+    """All look-up routes over the release that answers now."""
+    router = APIRouter()
+    _add_models(router, holder)
+    _add_places(router, holder)
+    _add_grid(router, holder)
+    _add_uses(router, holder)
+    return router
+
+
+def _add_models(router: APIRouter, holder: Holder) -> None:
+    @router.get(
+        "/api/v1/models", response_model=shown.Models, responses=PROBLEMS, tags=["reference"]
+    )
+    def models(request: Request, query: Annotated[ModelsQuery, Query()]) -> Response:
+        release = current(holder)
+        key = f"models?{query.model_dump_json()}"
+        return respond(request, release.answer(key, lambda: models_answer(release, query.family)))
+
+    @router.get(
+        "/api/v1/models/{name:path}",
+        response_model=shown.ModelDetail,
+        responses=PROBLEMS,
+        tags=["reference"],
+    )
+    def model(
+        request: Request, name: Annotated[str, Path(min_length=1, max_length=100)]
+    ) -> Response:
+        release = current(holder)
+        slug = resolve(release, name)
+        return respond(
+            request, release.answer(f"model/{slug}", lambda: model_answer(release, slug))
+        )
+
+
+def _add_places(router: APIRouter, holder: Holder) -> None:
+    def add(name: str, schema: type[Answer], build: Callable[[Release], bytes]) -> None:
+        @router.get(
+            f"/api/v1/{name}", response_model=schema, responses=PROBLEMS, tags=["reference"]
+        )
+        def look_up(request: Request) -> Response:
+            release = current(holder)
+            return respond(request, release.answer(name, lambda: build(release)))
+
+    add("providers", shown.Providers, providers_answer)
+    add("regions", shown.Regions, regions_answer)
+    add("sources", shown.Sources, sources_answer)
+
+
+def _add_grid(router: APIRouter, holder: Holder) -> None:
+    def add(
+        name: str,
+        schema: type[Answer],
+        build: Callable[[Release, Place, datetime], bytes],
+    ) -> None:
+        @router.get(
+            f"/api/v1/grid/{{zone}}/{name}",
+            response_model=schema,
+            responses=PROBLEMS,
+            tags=["grid"],
+            name=f"grid_{name}",
+        )
+        def grid(request: Request, zone: Zone) -> Response:
+            release, now = current(holder), datetime.now(UTC)
+            place = _place(release, zone)
+            key = f"grid/{place.zone}/{name}/{now:%Y%m%d%H}"
+            return respond(request, release.answer(key, lambda: build(release, place, now)))
+
+    add("latest", shown.GridNow, latest_answer)
+    add("forecast", shown.GridForecast, forecast_answer)
+    add("typical-day", shown.TypicalDay, typical_day_answer)
+    add("history", shown.GridHistory, lambda release, place, _: history_answer(release, place))
+
+
+def _add_uses(router: APIRouter, holder: Holder) -> None:
+    @router.get(
+        "/api/v1/footprint",
+        response_model=shown.FootprintAnswer,
+        responses=PROBLEMS,
+        tags=["use"],
+    )
+    def footprint(request: Request, query: Annotated[FootprintQuery, Query()]) -> Response:
+        release = current(holder)
+        item = _ranked_row(release, _row(release, query.row), query.period)
+        use = Use(
+            output_tokens_per_query=query.output_tokens, queries_per_day=query.queries_per_day
+        )
+        key = f"footprint?{query.model_dump_json()}"
+        return respond(
+            request,
+            release.answer(key, lambda: footprint_answer(release, item, query.period, use)),
+        )
+
+    @router.get(
+        "/api/v1/compare", response_model=shown.Comparison, responses=PROBLEMS, tags=["use"]
+    )
+    def compare(request: Request, query: Annotated[CompareQuery, Query()]) -> Response:
+        release = current(holder)
+        rows = [_row(release, name) for name in dict.fromkeys(query.row)]
+        if len({row.regime for row in rows}) > 1:
+            detail = "served and single figures differ up to 50-fold and are never compared"
+            raise ProblemError(422, "invalid_parameters", detail, hint="Choose one regime.")
+        if len(rows) < len(query.row):
+            raise ProblemError(422, "invalid_parameters", "a row is named twice")
+        key = f"compare?{query.model_dump_json()}"
+        return respond(
+            request, release.answer(key, lambda: compare_answer(release, rows, query.period))
+        )
+
+    @router.get(
+        "/api/v1/export.csv",
+        response_class=Response,
+        responses={**PROBLEMS, 200: {"content": {"text/csv": {}}}},
+        tags=["use"],
+    )
+    def export(request: Request, query: Annotated[LeaderboardQuery, Query()]) -> Response:
+        release = current(holder)
+        filters = leaderboard_filters(release, query)
+        key = f"export?{query.model_dump_json()}"
+        answer = release.answer(key, lambda: export_csv(release, filters, query.period))
+        return respond(request, answer, "text/csv; charset=utf-8")
+
+
+def _place(release: Release, zone: str) -> Place:
+    """The first place of a zone, or the place of that id."""
+    wanted = zone.lower()
+    for place in release.catalogue.places.values():
+        if wanted in {place.zone.lower(), place.id}:
+            return place
+    zones = sorted({place.zone for place in release.catalogue.places.values()})
+    raise ProblemError(
+        404,
+        "unknown_zone",
+        f"no zone or place is named {zone!r}",
+        hint="See /api/v1/regions.",
+        suggestions=[name for name in zones if wanted[:2] == name.lower()[:2]][:5],
+    )
+
+
+def _row(release: Release, name: str) -> Row:
+    row = release.row_named(name)
+    if row is None:
+        detail = f"no row is named {name!r}"
+        raise ProblemError(404, "unknown_row", detail, hint="Take the id from the leaderboard.")
+    return row
+
+
+def _ranked_row(release: Release, row: Row, period: Period) -> Ranked:
+    """The row with its rank among all ways to run its model in its regime."""
+    rivals = [
+        other
+        for other in release.rows
+        if other.model.id == row.model.id and other.regime is row.regime
+    ]
+    order = ranked(rivals, sort=Sort.CARBON, period=period)
+    return next(item for item in order if item.row is row)

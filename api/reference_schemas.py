@@ -1,0 +1,249 @@
+"""The public JSON contract of the look-ups: models, providers, places, grid, footprint."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from api.energy import Regime
+from api.grid.intensity import Period, Tier
+from api.schemas import (
+    Answer,
+    EnergyFactor,
+    FactorAnswer,
+    GridFactor,
+    Meta,
+    ModelName,
+    ProviderName,
+    RowAnswer,
+    SourceState,
+)
+from protocol.messages import Status
+
+
+class Range(Answer):
+    """A value with its interval, in the unit that its field names."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ModelSummary(ModelName):
+    """A model and what is known about it."""
+
+    vendor: str
+    is_open: bool
+    active_parameters_b: Range | None
+    """Billions; low and high where only a range is known."""
+    parameters_source: str
+    statuses: list[Status]
+    regimes: list[Regime]
+    offer_count: int
+    """Rows of providers."""
+
+
+class Models(Answer):
+    """All models that any figure exists for."""
+
+    models: list[ModelSummary]
+    meta: Meta
+
+
+class Figure(Answer):
+    """One energy figure of a model."""
+
+    id: str
+    regime: Regime
+    energy: EnergyFactor
+    """At the stated batch."""
+    provider_interval: Range
+    """Wh per 1e6 output tokens when the batch is unknown."""
+    embodied: FactorAnswer | None
+    is_primary: bool
+    """Whether it stands for the model in its regime."""
+
+
+class QueryFigure(Answer):
+    """Energy per query where no token count was published: never ranked per token."""
+
+    method: str
+    task: str
+    reasoning_effort: str
+    hardware: str
+    wh_per_1k_queries: float
+    source: str
+    date: str
+
+
+class Unplaced(Answer):
+    """An offer without a place in the ranking."""
+
+    provider: str
+    provider_model: str
+    reason: str
+
+
+class ModelDetail(Answer):
+    """Everything about one model."""
+
+    model: ModelSummary
+    repositories: list[str]
+    figures: list[Figure]
+    query_figures: list[QueryFigure]
+    unranked: list[Unplaced]
+    meta: Meta
+
+
+class ProviderAnswer(ProviderName):
+    """A provider."""
+
+    accelerator: str
+    energy_note: str
+    location_note: str
+    source: str
+    row_count: int
+
+
+class Providers(Answer):
+    """All providers."""
+
+    providers: list[ProviderAnswer]
+    meta: Meta
+
+
+class RegionAnswer(Answer):
+    """A provider's region and the place that it is."""
+
+    provider: str
+    region: str
+    place: str
+    place_name: str
+    zone: str
+    alternative_zone: str | None
+    """The other candidate where public maps disagree."""
+    pue: float | None
+    pue_year: int | None
+
+
+class Regions(Answer):
+    """All regions."""
+
+    regions: list[RegionAnswer]
+    meta: Meta
+
+
+class GridNow(Answer):
+    """A zone at this hour and over the newest year."""
+
+    now: GridFactor
+    month: GridFactor
+    year: GridFactor
+    meta: Meta
+
+
+class GridForecast(Answer):
+    """The next 24 hours of a zone."""
+
+    zone: str
+    hours: list[GridFactor]
+    cleanest_start: datetime
+    swing_percent: float
+    meta: Meta
+
+
+class TypicalDay(Answer):
+    """Month by hour (UTC) intensities of a zone (gCO2e per kWh)."""
+
+    zone: str
+    tier: Tier
+    level_g_per_kwh: float
+    intensity_g_per_kwh: list[list[float]]
+    """12 months of 24 hours."""
+    mean_absolute_error: float | None
+    source: str
+    licence: str
+    meta: Meta
+
+
+class ReadingAnswer(Answer):
+    """A value that a live source reported."""
+
+    start: datetime
+    end: datetime
+    intensity_g_per_kwh: float
+    is_estimated: bool
+    source: str
+    licence: str
+
+
+class GridHistory(Answer):
+    """Readings of the last 31 days that may be passed on."""
+
+    zone: str
+    readings: list[ReadingAnswer]
+    withheld: int
+    """Readings that the source does not allow to be passed on."""
+    meta: Meta
+
+
+class SciAnswer(Answer):
+    """The parts of the software carbon intensity, SCI = (E x I + M) per R."""
+
+    energy_kwh: float
+    intensity_g_per_kwh: float
+    embodied_g: float | None
+    functional_unit: str
+
+
+class FootprintAnswer(Answer):
+    """An inference carbon footprint of a stated use."""
+
+    row: RowAnswer
+    period: Period
+    output_tokens_per_query: int
+    queries_per_day: int
+    g_per_mtok: Range
+    g_per_1k_token_request: Range
+    g_per_query: Range
+    kg_per_month: Range
+    usd_per_month: Decimal | None
+    """Output tokens at the output price; prompts are not priced."""
+    sci: SciAnswer
+    defined_term: str
+    scope: str
+    meta: Meta
+
+
+class ComparedRow(Answer):
+    """A row held against the lowest one."""
+
+    row: RowAnswer
+    above_lowest_g: Range
+    percent_above_lowest: float
+    shared: list[str]
+    """Factors that cancel."""
+    is_meaningful: bool
+
+
+class Comparison(Answer):
+    """Rows side by side, lowest first."""
+
+    period: Period
+    lowest: RowAnswer
+    others: list[ComparedRow]
+    meta: Meta
+
+
+class Sources(Answer):
+    """Where figures come from."""
+
+    sources: list[SourceState]
+    tables: list["TableSource"]
+    meta: Meta
+
+
+class TableSource(Answer):
+    """A source named in the tables, with its licence."""
+
+    source: str
+    licence: str
+    lines: int

@@ -1,0 +1,187 @@
+"""The look-ups: models, providers, regions, grid, footprint, compare, export."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from api import reference_schemas
+from api.release import Release
+
+
+async def get(client: httpx.AsyncClient, path: str, **params: Any) -> dict[str, Any]:  # noqa: ANN401
+    response = await client.get(path, params=params)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+async def refused(client: httpx.AsyncClient, path: str, status: int, **params: Any) -> str:  # noqa: ANN401
+    response = await client.get(path, params=params)
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    return str(response.json()["code"])
+
+
+@pytest.mark.parametrize(
+    ("path", "schema"),
+    [
+        ("models", "Models"),
+        ("models/llama-3.1-8b", "ModelDetail"),
+        ("models/meta-llama/Llama-3.1-8B-Instruct", "ModelDetail"),
+        ("providers", "Providers"),
+        ("regions", "Regions"),
+        ("sources", "Sources"),
+        ("grid/NL/latest", "GridNow"),
+        ("grid/eu-netherlands/forecast", "GridForecast"),
+        ("grid/CA-QC/forecast", "GridForecast"),
+        ("grid/NL/typical-day", "TypicalDay"),
+        ("grid/NL/history", "GridHistory"),
+    ],
+)
+async def test_an_answer_is_what_the_document_says(
+    client: httpx.AsyncClient, path: str, schema: str
+) -> None:
+    answer = await get(client, f"/api/v1/{path}")
+
+    getattr(reference_schemas, schema).model_validate_json(json.dumps(answer))
+    assert answer["meta"]["release"]
+
+
+async def test_the_table_is_full(client: httpx.AsyncClient) -> None:
+    models = (await get(client, "/api/v1/models"))["models"]
+    providers = (await get(client, "/api/v1/providers"))["providers"]
+    regions = (await get(client, "/api/v1/regions"))["regions"]
+
+    assert len(models) >= 85
+    measured = [m for m in models if {"verified", "published"} & set(m["statuses"])]
+    assert len(measured) >= 39
+    assert {p["id"] for p in providers} >= {
+        "aws-bedrock", "gcp-vertex", "azure-openai", "together", "groq", "fireworks",
+    }  # fmt: skip
+    assert len({region["place"] for region in regions}) >= 18
+
+
+async def test_a_model_shows_every_method_apart(client: httpx.AsyncClient) -> None:
+    answer = await get(client, "/api/v1/models/llama-3.1-8b")
+
+    methods = {(f["energy"]["method"], f["energy"]["hardware"]) for f in answer["figures"]}
+    assert ("ML.ENERGY v3", "B200") in methods
+    assert ("ML.ENERGY v2", "A100-40GB") in methods
+    assert ("AI Energy Score v1", "H100-80GB") in methods
+    assert sum(f["is_primary"] for f in answer["figures"]) == 2
+
+
+async def test_reasoning_scores_stay_per_query(client: httpx.AsyncClient) -> None:
+    answer = await get(client, "/api/v1/models/gpt-oss-20b")
+
+    assert {f["reasoning_effort"] for f in answer["query_figures"]} == {"low", "medium", "high"}
+
+
+async def test_a_forecast_has_24_hours_and_names_the_cleanest(client: httpx.AsyncClient) -> None:
+    answer = await get(client, "/api/v1/grid/US-CAL-CISO/forecast")
+
+    values = [hour["value"] for hour in answer["hours"]]
+    cleanest = answer["hours"][values.index(min(values))]
+    assert len(values) == 24
+    assert answer["cleanest_start"] == cleanest["interval_start"]
+    assert answer["swing_percent"] > 30
+
+
+async def test_a_typical_day_averages_to_its_level(client: httpx.AsyncClient) -> None:
+    answer = await get(client, "/api/v1/grid/DE/typical-day")
+
+    table = answer["intensity_g_per_kwh"]
+    assert (len(table), len(table[0])) == (12, 24)
+    mean = sum(map(sum, table)) / (12 * 24)
+    assert mean == pytest.approx(answer["level_g_per_kwh"], rel=0.03)
+
+
+@pytest.fixture
+def row(release: Release) -> str:
+    return "llama-3.1-8b~self-hosted~eu-netherlands~ml.energy-v3-h100-80gb"
+
+
+async def test_a_footprint_scales_to_query_and_month(client: httpx.AsyncClient, row: str) -> None:
+    answer = await get(
+        client, "/api/v1/footprint", row=row, output_tokens=500, queries_per_day=10_000
+    )
+
+    assert answer["g_per_mtok"]["value"] == 12.44
+    assert answer["g_per_1k_token_request"]["value"] == pytest.approx(0.01244)
+    assert answer["g_per_query"]["value"] == pytest.approx(0.00622)
+    monthly = 12.44 * 500 / 1e6 * 10_000 * 365.25 / 12 / 1e3
+    assert answer["kg_per_month"]["value"] == pytest.approx(monthly, rel=1e-3)
+    assert answer["usd_per_month"] is None
+    assert answer["defined_term"].endswith("inference-carbon-footprint")
+    sci = answer["sci"]
+    score = sci["energy_kwh"] * sci["intensity_g_per_kwh"] + sci["embodied_g"]
+    assert score == pytest.approx(answer["g_per_mtok"]["value"], rel=1e-3)
+
+
+async def test_a_sold_row_has_a_monthly_price(client: httpx.AsyncClient) -> None:
+    sold = "mistral-7b~aws-bedrock~eu-west-3~ml.energy-v2-h100-80gb"
+
+    answer = await get(
+        client, "/api/v1/footprint", row=sold, output_tokens=1_000, queries_per_day=1_000
+    )
+
+    assert answer["usd_per_month"] == "7.91"
+
+
+async def test_rows_are_compared_on_what_differs(client: httpx.AsyncClient, row: str) -> None:
+    other = row.replace("eu-netherlands", "ap-singapore")
+
+    answer = await get(client, "/api/v1/compare", row=[row, other])
+
+    assert answer["lowest"]["id"] == row
+    (held,) = answer["others"]
+    assert held["shared"] == ["energy", "pue"]
+    assert held["is_meaningful"]
+
+
+async def test_regimes_are_never_compared(client: httpx.AsyncClient, row: str) -> None:
+    single = "llama-3.1-8b~self-hosted~eu-netherlands~ai-energy-score-v1-h100-80gb"
+
+    assert await refused(client, "/api/v1/compare", 422, row=[row, single]) == "invalid_parameters"
+
+
+async def test_an_export_holds_the_whole_ranking(client: httpx.AsyncClient) -> None:
+    total = (await get(client, "/api/v1/leaderboard", limit=1))["total"]
+
+    response = await client.get("/api/v1/export.csv")
+
+    lines = list(csv.DictReader(io.StringIO(response.text)))
+    assert response.headers["content-type"].startswith("text/csv")
+    assert len(lines) == total
+    assert all(line["release"] and line["grid_source"] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "status", "code"),
+    [
+        ("/api/v1/models/zzzzz", {}, 404, "unknown_model"),
+        ("/api/v1/models", {"famly": "x"}, 422, "invalid_parameters"),
+        ("/api/v1/grid/ATLANTIS/latest", {}, 404, "unknown_zone"),
+        ("/api/v1/grid/NL/yesterday", {}, 404, "not_found"),
+        ("/api/v1/footprint", {"row": "nothing"}, 404, "unknown_row"),
+        ("/api/v1/footprint", {}, 422, "invalid_parameters"),
+        ("/api/v1/footprint", {"row": "x", "output_tokens": "0"}, 422, "invalid_parameters"),
+        ("/api/v1/compare", {"row": "only-one"}, 422, "invalid_parameters"),
+    ],
+)
+async def test_bad_input_is_named(
+    client: httpx.AsyncClient, path: str, params: dict[str, str], status: int, code: str
+) -> None:
+    assert await refused(client, path, status, **params) == code
+
+
+async def test_every_row_of_a_page_can_be_looked_up(client: httpx.AsyncClient) -> None:
+    rows = (await get(client, "/api/v1/leaderboard", limit=20))["rows"]
+
+    for each in rows:
+        answer = await get(client, "/api/v1/footprint", row=each["id"])
+        assert answer["g_per_mtok"]["value"] == each["carbon"]["value"]
