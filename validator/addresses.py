@@ -6,6 +6,10 @@ from protocol.chain import Axon
 from protocol.errors import Rejection, RejectionCode
 
 _PORT_MAX = 65_535
+_UNICAST_V6 = ipaddress.IPv6Network("2000::/3")
+"""All that is given out for global use (RFC 4291, section 2.4)."""
+_DOCUMENTATION_V6 = ipaddress.IPv6Network("3fff::/20")
+"""RFC 9637; newer than Python 3.11's registry."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """Leads to any IPv4 address, private ones too (RFC 6052)."""
 
@@ -39,9 +43,17 @@ def _fault(
         return f"{address} hides {embedded}"
     if address.is_multicast or address.is_unspecified or address.is_reserved:
         return f"{address} is no unicast address"
-    if not address.is_global and not (allow_private and address.is_private):
-        return f"{address} is not reachable from everywhere"
-    return None
+    if _is_public(address) or (allow_private and address.is_private):
+        return None
+    return f"{address} is not reachable from everywhere"
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address not in _UNICAST_V6 or address in _DOCUMENTATION_V6
+    ):
+        return False
+    return address.is_global
 
 
 def _embedded(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> object | None:

@@ -135,7 +135,7 @@ class HttpMiners:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise ProtocolError("the answer is compressed, which was not asked for")
             body = bytearray()
-            async for chunk in response.aiter_raw():
+            async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > max_bytes:
                     detail = f"more than {max_bytes} bytes"

@@ -217,14 +217,16 @@ class Store:
 
     def unsettled(self) -> tuple[RoundNumber, ...]:
         """Rounds that are not concluded, and the last one if its weights are not set."""
-        wanted = select(RoundRow).order_by(RoundRow.number)
+        wanted = select(RoundRow.number, RoundRow.scored_block, RoundRow.weights_block).order_by(
+            RoundRow.number
+        )
         with self._transaction() as session:
-            rows = list(session.scalars(wanted))
-        last = max((row.number for row in rows if row.scored_block is not None), default=None)
+            rows = [tuple(row) for row in session.execute(wanted)]
+        last = max((number for number, scored, _ in rows if scored is not None), default=None)
         return tuple(
-            RoundNumber(row.number)
-            for row in rows
-            if row.scored_block is None or (row.number == last and row.weights_block is None)
+            RoundNumber(number)
+            for number, scored, weighed in rows
+            if scored is None or (number == last and weighed is None)
         )
 
     def history(self, number: RoundNumber, *, first: RoundNumber) -> tuple[Observation, ...]:
