@@ -1,13 +1,11 @@
 """The miner's command line; the one place that puts its parts together."""
 
 import asyncio
-import contextlib
 import importlib.metadata
 import json
 import os
 import sys
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,8 +15,6 @@ from cyclopts import App, CycloptsError, Parameter
 from protocol.errors import ConfigurationError, Error
 
 if TYPE_CHECKING:
-    from miner.local_run import LocalRun
-    from miner.result import Result
     from miner.settings import Settings
 
 PROGRAM = "carbonbench-miner"
@@ -75,14 +71,20 @@ class NodeOptions:
 
 @app.command
 def check(
-    *, node: NodeOptions | None = None, as_json: Annotated[bool, Parameter(name="--json")] = False
+    *,
+    node: NodeOptions | None = None,
+    calibrate: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Show what is here, what is missing, and how to mend it; exit 1 when something is missing.
 
     Args:
         node: Settings given on the command line.
+        calibrate: Instead, time the GPUs' counters and sensors for 20 s and print the record.
         as_json: Print JSON.
     """
+    if calibrate:
+        return _calibrate(_settings(node))
     from miner.checkup import check_all
     from miner.settings import unknown_variables
 
@@ -115,9 +117,9 @@ def measure(  # noqa: PLR0913 - each is an option of its own
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     threads: int | None = None,
     gpus: Annotated[tuple[int, ...] | None, Parameter(name="--gpu", negative="")] = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     output: Path | None = None,
-    quiet: bool = False,
+    quiet: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Run the workload once on this machine and show what it cost.
 
@@ -138,6 +140,7 @@ def measure(  # noqa: PLR0913 - each is an option of its own
     """
     from miner.local_run import LocalRun, Wanted
     from miner.result import result_json
+    from miner.tables import print_result, run_with_progress
 
     wanted = Wanted(
         model=model,
@@ -152,7 +155,7 @@ def measure(  # noqa: PLR0913 - each is an option of its own
     if output is not None:
         _refuse_unwritable(output)
     run = LocalRun(wanted)
-    result = _with_progress(run, quiet=quiet)
+    result = run_with_progress(run, quiet=quiet)
     content = json.dumps(result_json(result), indent=2)
     if output is not None:
         _write_whole(output, content + "\n")
@@ -161,10 +164,34 @@ def measure(  # noqa: PLR0913 - each is an option of its own
     else:
         from rich.console import Console
 
-        from miner.tables import print_result
-
         print_result(result, Console())
     return 0
+
+
+@app.command
+def meter(
+    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    gpus: Annotated[
+        tuple[int, ...] | None, Parameter(name=["--device", "--gpu"], negative="")
+    ] = None,
+    share: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    output: Path | None = None,
+) -> int:
+    """Run any command and give its GPU energy: `carbonbench-miner meter -- python train.py`.
+
+    Args:
+        command: Program and arguments, after `--`.
+        gpus: NVML index of a GPU to meter; may be given more than once.
+        share: Measure although others use the GPU too, and say so.
+        as_json: Print JSON, as the last line of standard output.
+        output: Write the JSON to this file.
+    """
+    from miner.meter import Sharing
+    from miner.meter_command import run_meter_command
+
+    sharing = Sharing.FLAG if share else Sharing.REFUSE
+    return run_meter_command(command, devices=gpus, as_json=as_json, output=output, sharing=sharing)
 
 
 @app.command
@@ -275,41 +302,14 @@ def run(arguments: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _with_progress(run: "LocalRun", *, quiet: bool) -> "Result":
-    """The run, its progress on stderr."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+def _calibrate(effective: "Settings") -> int:
+    from miner.calibration import calibrate_record, record_json
+    from miner.meter import open_meter
+    from miner.timer import SystemTimer
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} prompts/s"),
-        TimeRemainingColumn(),
-    )
-    count = run.task.workload.prompt_count
-    with (
-        contextlib.redirect_stdout(sys.stderr),
-        Progress(
-            *columns, console=Console(stderr=True), disable=quiet, refresh_per_second=2
-        ) as bar,
-    ):
-        step = bar.add_task("loading and warming up", total=count, rate="-")
-        run.prepare(lambda _done: None)
-        bar.reset(step, description="measuring")
-        begun_seconds = time.monotonic()
-
-        def watch(done: int) -> None:
-            rate = done / max(time.monotonic() - begun_seconds, 1e-9)
-            bar.update(step, completed=done, rate=f"{rate:.1f}")
-
-        return run.run(watch)
+    with open_meter(effective.gpus) as opened:
+        _print_json(record_json(calibrate_record(opened, SystemTimer())))
+    return 0
 
 
 def _settings(node: NodeOptions | None) -> "Settings":

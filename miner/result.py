@@ -26,7 +26,7 @@ from protocol.units import (
 )
 from protocol.workload import WORKLOAD_NAME, WorkloadForm
 
-SCHEMA = "carbonbench.measure/1"
+SCHEMA = "carbonbench-measure/1"
 _NORMAL_95 = 1.96
 """Standard deviations in half of a 95 % interval."""
 _PERCENTILES = 20

@@ -1,11 +1,22 @@
-"""What `measure` and `check` print for people."""
+"""What `measure` and `check` show to people."""
 
+import contextlib
+import sys
+import time
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from miner.checkup import Row
+from miner.local_run import LocalRun
 from miner.result import Figure, Label, Refusal, Result, latencies
 from protocol.units import milliseconds
 
@@ -74,3 +85,31 @@ def _notes(result: Result) -> list[str]:
     if not result.comparable_with_ai_energy_score:
         lines.append("          not comparable with the AI Energy Score leaderboard")
     return lines
+
+
+def run_with_progress(run: LocalRun, *, quiet: bool) -> Result:
+    """The run, its progress on stderr."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} prompts/s"),
+        TimeRemainingColumn(),
+    )
+    count = run.task.workload.prompt_count
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        Progress(
+            *columns, console=Console(stderr=True), disable=quiet, refresh_per_second=2
+        ) as bar,
+    ):
+        step = bar.add_task("loading and warming up", total=count, rate="-")
+        run.prepare(lambda _done: None)
+        bar.reset(step, description="measuring")
+        begun_seconds = time.monotonic()
+
+        def watch(done: int) -> None:
+            rate = done / max(time.monotonic() - begun_seconds, 1e-9)
+            bar.update(step, completed=done, rate=f"{rate:.1f}")
+
+        return run.run(watch)

@@ -50,7 +50,7 @@ def test_a_run_on_a_simulated_gpu_is_labelled_so(
 
     found = json.loads(capsys.readouterr().out)
     assert status == 0
-    assert (found["schema"], found["status"]) == ("carbonbench.measure/1", "simulated")
+    assert (found["schema"], found["status"]) == ("carbonbench-measure/1", "simulated")
     assert found["energy"]["energy_joules"] > 0
     assert found["tokens"]["output"] == 150
     assert found["tokens"]["total"] == found["tokens"]["input"] + 150
@@ -138,6 +138,22 @@ def test_what_is_missing_is_told_in_one_line_with_a_hint(
     assert error.startswith("error: ")
     assert message in error
     assert all(line.startswith("hint: ") for line in rest)
+
+
+def test_any_command_is_metered_and_its_own_options_stay_its_own(gpu: None, tmp_path: Path) -> None:
+    program = [sys.executable, "-c", "import sys, time; time.sleep(0.5); sys.exit(3)", "--json"]
+
+    status = run(["meter", "--output", "metered.json", "--", *program])
+
+    written = json.loads((tmp_path / "metered.json").read_text())
+    assert status == 3
+    assert written["command"] == program
+    assert written["energy_joules"] > 0
+
+
+def test_metering_without_a_gpu_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["meter", "--", "true"]) == 1
+    assert "hint: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
