@@ -8,7 +8,8 @@ codecarbon gives nothing, there is a refusal and no number.
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -117,13 +118,14 @@ class EstimateMeter:
         return result, window.measurement
 
     def _tracker(self) -> Any:  # noqa: ANN401 - codecarbon is untyped
+        logging.getLogger("codecarbon").disabled = True  # it logs before it knows its level
         try:
-            from codecarbon import OfflineEmissionsTracker  # noqa: PLC0415 - heavy, and optional
+            with redirect_stdout(StringIO()):  # amdsmi, if installed, prints where it looked
+                from codecarbon import OfflineEmissionsTracker  # noqa: PLC0415 - heavy, optional
         except ImportError as error:
             raise EstimateFailedError(
                 f"codecarbon does not load: {error}", hint="Run: pip install 'carbonbench[miner]'"
             ) from error
-        logging.getLogger("codecarbon").disabled = True  # it logs before it knows its level
         return OfflineEmissionsTracker(
             country_iso_code=self._country_iso_code,
             measure_power_secs=_POLL_SECONDS,

@@ -12,7 +12,6 @@ from miner.power_trace import TraceRow
 from miner.refusals import NvmlFailedError
 from protocol.messages import CounterTrace, Device, DeviceEnergy, MeterKind, PowerTrace
 from protocol.units import (
-    Joules,
     mebibytes,
     microseconds,
     millijoules,
@@ -117,7 +116,7 @@ def _device_energy(
         energy_mj=millijoules(part.energy),
         counter_start_mj=part.counter_start_mj,
         counter_end_mj=part.counter_end_mj,
-        trace_energy_mj=millijoules(_traced(part)),
+        trace_energy_mj=None if part.trace_energy is None else millijoules(part.trace_energy),
         idle_before_mw=None if part.idle_before is None else milliwatts(part.idle_before),
         idle_after_mw=None if part.idle_after is None else milliwatts(part.idle_after),
         tick_us=microseconds(part.calibration.period_ns) if part.calibration else 0,
@@ -152,12 +151,6 @@ def _thinned(items: Sequence[T], stride: int) -> tuple[T, ...]:
         return ()
     kept = items[:-1:stride] if len(items) > 1 else ()
     return (*kept, items[-1])
-
-
-def _traced(part: DeviceMeasurement) -> Joules:
-    if part.trace_energy is None:
-        raise NvmlFailedError(f"{part.uuid} gives no instant power to check its counter with")
-    return part.trace_energy
 
 
 def _told(facts: DeviceFacts, value: T | None, what: str) -> T:

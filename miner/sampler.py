@@ -43,7 +43,7 @@ class Sampler:
         self.flags: set[Flag] = set()
         self.calibration: TickCalibration | None = None
         self.idle_before: Watts | None = None
-        self._device = device
+        self.device = device
         self._timer = timer
         self._last: Reading | None = None
         self._lock = threading.Lock()
@@ -62,7 +62,7 @@ class Sampler:
             return None
         with self._lock:
             before_ns = self._timer.now_ns()
-            energy_mj = self._device.energy_mj()
+            energy_mj = self.device.energy_mj()
             reading = Reading(
                 before_ns=before_ns, after_ns=self._timer.now_ns(), energy_mj=energy_mj
             )
@@ -76,7 +76,7 @@ class Sampler:
         """Add one row to the evidence trace, and a counter reading."""
         self.observe()
         at_ns = self._timer.now_ns()
-        power = self._device.power()
+        power = self.device.power()
         if power is None:
             return
         self.rows.append(
@@ -84,8 +84,8 @@ class Sampler:
                 at_ns=(at_ns + self._timer.now_ns()) // 2,
                 power_mw=power.instant_mw,
                 average_power_mw=power.average_mw,
-                temperature_c=self._device.temperature_c(),
-                sm_clock_mhz=self._device.sm_clock_mhz(),
+                temperature_c=self.device.temperature_c(),
+                sm_clock_mhz=self.device.sm_clock_mhz(),
             )
         )
 
@@ -113,7 +113,7 @@ class Sampler:
 
     def open_window(self) -> None:
         """Note throttling, before the window opens."""
-        self._throttled = self._device.throttled_ns()
+        self._throttled = self.device.throttled_ns()
 
     def mark_start(self) -> None:
         """Read the counter right after the window opened."""
@@ -125,14 +125,14 @@ class Sampler:
 
     def close_window(self) -> None:
         """Note throttling, after the window closed."""
-        pairs = zip(self._throttled, self._device.throttled_ns(), strict=False)
+        pairs = zip(self._throttled, self.device.throttled_ns(), strict=False)
         if any(start is not None and end is not None and end > start for start, end in pairs):
             self.flags.add(Flag.THROTTLED)
 
     def energy_since_start_mj(self, start_ns: int) -> int:
         """Energy since the window opened; moves in ticks. From the trace without a counter."""
         if self._start is not None:
-            reading = self._device.energy_mj()
+            reading = self.device.energy_mj()
             tick_between(self._start, Reading(before_ns=0, after_ns=0, energy_mj=reading))
             return reading - self._start.energy_mj
         latest_ns = max((row.at_ns for row in self.rows), default=start_ns)
@@ -218,14 +218,14 @@ class Sampler:
     def _probe(self) -> bool:
         """Whether there is a counter; without one, instant power must stand in, flagged."""
         try:
-            self._device.energy_mj()
+            self.device.energy_mj()
         except (CounterUnsupportedError, PermissionRefusedError) as refusal:
             self._use_trace(refusal)
             return False
         return True
 
     def _use_trace(self, refusal: MeterError) -> None:
-        if self._device.power() is None:
+        if self.device.power() is None:
             raise refusal
         forbidden = isinstance(refusal, PermissionRefusedError)
         self.flags.add(Flag.COUNTER_NO_PERMISSION if forbidden else Flag.COUNTER_UNSUPPORTED)
