@@ -393,7 +393,7 @@ class Session:
 
     @property
     def _poll_seconds(self) -> float:
-        return min(max(self.network.block_seconds / 2, _POLL_MIN_SECONDS), _POLL_MAX_SECONDS)
+        return min(max(self.network.block_seconds / 8, _POLL_MIN_SECONDS), _POLL_MAX_SECONDS)
 
     def _watch(self, _done: int) -> None:
         if self._stopping.is_set():

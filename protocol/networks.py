@@ -45,7 +45,7 @@ DEVNET = Network(
     sample_count=4,
     accepts_simulated=True,
     allows_private_addresses=True,
-    block_seconds=0.5,
+    block_seconds=2.0,
 )
 TESTNET = Network(
     name="test",

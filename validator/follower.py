@@ -27,7 +27,7 @@ class HeadClock:
 
     Args:
         chain: The chain.
-        block_seconds: Expected time between blocks; polled twice in it.
+        block_seconds: Expected time between blocks; polled eight times in it.
     """
 
     chain: Chain
@@ -67,7 +67,7 @@ class HeadClock:
 
     async def follow(self) -> None:
         """Poll the head for ever; a chain that is away is asked again."""
-        pause = min(max(self.block_seconds / 2, _POLL_MIN_SECONDS), _POLL_MAX_SECONDS)
+        pause = min(max(self.block_seconds / 8, _POLL_MIN_SECONDS), _POLL_MAX_SECONDS)
         away_since: float | None = None
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Runs a devnet chain: `python -m scripts.devnet.chain --block-seconds 0.5`."""
+"""Runs a devnet chain: `python -m scripts.devnet.chain --block-seconds 2`."""
 
 import argparse
 import asyncio
@@ -15,6 +15,7 @@ from pathlib import Path
 from bittensor_core import Keypair
 
 from protocol.units import rao_from_tao
+from protocol.networks import DEVNET
 from scripts.devnet.chain.node import Node
 from scripts.devnet.chain.registration import register
 from scripts.devnet.chain.server import HOST, serving
@@ -100,7 +101,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--block-seconds",
         type=_seconds,
-        default=0.5,
+        default=DEVNET.block_seconds,
         help="seconds per block; 0 makes one for each extrinsic, and else on demand",
     )
     parser.add_argument("--ready-file", type=Path, help="JSON file written when listening")
