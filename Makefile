@@ -89,9 +89,9 @@ endif
 $(INSTALLED): requirements.lock pyproject.toml scripts/install.sh
 	@scripts/install.sh
 
-# Its requirements are for other vendors' hardware; what it needs here is in the lock.
 .venv/.bench: $(INSTALLED)
-	@$(PYTHON_IN_VENV) -m pip install -qq --no-deps zeus==0.16.0
+	@$(PYTHON_IN_VENV) -m pip install -qq --constraint requirements.lock --editable '.[bench]' \
+		--no-build-isolation
 	@touch .venv/.bench
 
 # Only its data file is used, so nothing that it requires is installed.
