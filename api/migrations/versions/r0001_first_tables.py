@@ -81,7 +81,7 @@ def _create_series() -> None:
         sa.Column("signal", sa.String(16), primary_key=True),
         sa.Column("basis", sa.String(16), primary_key=True),
         sa.Column("end", _MOMENT, nullable=False),
-        sa.Column("intensity_g_per_kwh", sa.Float, nullable=False),
+        sa.Column("intensity_g_per_kwh", sa.Double, nullable=False),
         sa.Column("is_estimated", sa.Boolean, nullable=False),
         sa.Column("licence", sa.String(60), nullable=False),
         sa.Column("is_redistributable", sa.Boolean, nullable=False),
