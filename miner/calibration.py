@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from statistics import median
 
-from miner.counter import TickCalibration
 from miner.devices import DeviceFacts, DriverFacts
 from miner.measurement import Flag
 from miner.meter import NvmlMeter
 from miner.nvml import NvmlDevice
+from miner.ticks import TickCalibration
 from miner.timer import Timer
 from protocol.units import Joules, Seconds, Watts, nanoseconds
 

@@ -10,34 +10,22 @@ is known; sensor gain is a separate, systematic matter (`protocol.constants.SYST
 Pure: times are monotonic ns, counter values mJ; whoever reads the device is `miner.meter`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from math import ceil, hypot, sqrt
-from statistics import fmean, median, variance
+from statistics import fmean, variance
 
-from miner.refusals import (
-    CounterBackwardsError,
-    CounterResetError,
-    CounterStuckError,
-    EdgesUnknownError,
-)
+from miner.refusals import EdgesUnknownError
 from miner.repeats import student_factor
+from miner.ticks import Tick, TickCalibration, best_timed, placed_on_grid
 from protocol.units import Seconds, nanoseconds, seconds
 
 _EDGE_TICKS = 6
 """Ticks wanted on the quiet side of an edge: five gaps that show how steady the power is."""
 _EDGE_NS = nanoseconds(Seconds(0.1))
 """The quiet that they must span, so that fast counters do not measure their own polling."""
-_LEAST_CALIBRATION_TICKS = 3
-_SHARP_SHARE = 0.2
-"""A tick is sharp when its time is known to this share of the period."""
-_BLUR_FACTOR = 2
-_JITTERS = 3
-"""How many standard deviations a period may be longer than usual."""
-_RESET_SHARE = 0.5
-"""A counter that falls below this share of its value has restarted; else it ran backwards."""
 
 
 class Edges(StrEnum):
@@ -47,46 +35,6 @@ class Edges(StrEnum):
     """Flat power outside the window."""
     BUSY = "busy"
     """The load runs through the edges: interpolate within the tick."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """One counter reading, and the span of time in which the call was out."""
-
-    before_ns: int
-    after_ns: int
-    energy_mj: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
-    """One change of the counter, known to lie between two readings."""
-
-    earliest_ns: int
-    latest_ns: int
-    energy_mj: int
-    """Counter value after the change."""
-
-    @property
-    def at_ns(self) -> float:
-        """Middle of the span."""
-        return (self.earliest_ns + self.latest_ns) / 2
-
-    @property
-    def half_width_ns(self) -> float:
-        """Half of the span; the change is equally likely anywhere within."""
-        return (self.latest_ns - self.earliest_ns) / 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TickCalibration:
-    """The counter's update period on one device."""
-
-    period_ns: int
-    jitter_ns: int
-    """Standard deviation of the interval between changes, polling included."""
-    count: int
-    """Intervals seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,68 +85,6 @@ class Energy:
     """Half of the 95 % interval."""
 
 
-def tick_between(
-    previous: Reading, current: Reading, calibration: TickCalibration | None = None
-) -> Tick | None:
-    """The change between two successive readings, or None when the counter stood still.
-
-    Several changes count as the last one. A counter with a known period changed last within
-    one period before it was read, however long ago the previous reading was.
-
-    Raises:
-        CounterResetError: If the counter restarted.
-        CounterBackwardsError: If it fell otherwise.
-    """
-    if current.energy_mj == previous.energy_mj:
-        return None
-    if current.energy_mj < previous.energy_mj:
-        fall = f"the energy counter fell from {previous.energy_mj} to {current.energy_mj} mJ"
-        if current.energy_mj < previous.energy_mj * _RESET_SHARE:
-            raise CounterResetError(fall)
-        raise CounterBackwardsError(fall)
-    earliest_ns = previous.before_ns
-    if calibration:
-        longest_ns = calibration.period_ns + _JITTERS * calibration.jitter_ns
-        earliest_ns = max(earliest_ns, current.before_ns - longest_ns)
-    return Tick(earliest_ns=earliest_ns, latest_ns=current.after_ns, energy_mj=current.energy_mj)
-
-
-def find_ticks(readings: Iterable[Reading]) -> tuple[Tick, ...]:
-    """All changes in a series of readings, which may come in any order.
-
-    Raises:
-        CounterResetError: If the counter restarted.
-        CounterBackwardsError: If it fell otherwise.
-    """
-    ordered = sorted(readings, key=lambda reading: (reading.before_ns, reading.after_ns))
-    pairs = pairwise(ordered)
-    changes = (tick_between(previous, current) for previous, current in pairs)
-    return tuple(change for change in changes if change)
-
-
-def calibrate_tick(ticks: Sequence[Tick]) -> TickCalibration:
-    """The update period, from changes seen by fast polling.
-
-    Changes that were missed between two readings count as the whole number of periods that
-    they span.
-
-    Raises:
-        CounterStuckError: If there are fewer than three changes.
-    """
-    if len(ticks) < _LEAST_CALIBRATION_TICKS:
-        raise CounterStuckError(f"the energy counter changed only {len(ticks)} times")
-    gaps = [later.at_ns - tick.at_ns for tick, later in pairwise(ticks)]
-    typical = median(gaps)
-    counts = [max(1, round(gap / typical)) for gap in gaps]
-    period = sum(gaps) / sum(counts)
-    off = [gap - count * period for gap, count in zip(gaps, counts, strict=True)]
-    return TickCalibration(
-        period_ns=round(period),
-        jitter_ns=round(sqrt(fmean(error * error for error in off))),
-        count=len(gaps),
-    )
-
-
 def edge_ticks(calibration: TickCalibration) -> int:
     """How many ticks are wanted on the quiet side of an edge."""
     return max(_EDGE_TICKS, ceil(_EDGE_NS / calibration.period_ns) + 1)
@@ -235,7 +121,7 @@ def _flat_edge(outward: Sequence[Tick], at_ns: int) -> Edge:
     """
     if len(outward) < 2:  # noqa: PLR2004 - a slope needs two
         raise EdgesUnknownError("the counter was not seen moving twice beside a quiet edge")
-    sharp = _best_timed(outward)
+    sharp = best_timed(outward)
     nearest, farthest = sharp[0], sharp[-1]
     base_ns = nearest.at_ns - farthest.at_ns
     slope = (nearest.energy_mj - farthest.energy_mj) / base_ns
@@ -257,23 +143,19 @@ def _flat_edge(outward: Sequence[Tick], at_ns: int) -> Edge:
     )
 
 
-def _best_timed(ticks: Sequence[Tick]) -> list[Tick]:
-    """Those that are about as well timed as the best two, in the same order."""
-    second = sorted(tick.half_width_ns for tick in ticks)[1]
-    return [tick for tick in ticks if tick.half_width_ns <= _BLUR_FACTOR * second]
-
-
 def interpolated_edge(ticks: Sequence[Tick], at_ns: int, calibration: TickCalibration) -> Edge:
     """The counter at an edge with load on both sides: linear within the tick.
 
     Raises:
         EdgesUnknownError: If the ticks on either side of the edge are not known.
     """
-    before = [tick for tick in ticks if tick.at_ns <= at_ns]
-    after = [tick for tick in ticks if tick.at_ns > at_ns]
+    wanted = edge_ticks(calibration)
+    before = [tick for tick in ticks if tick.at_ns <= at_ns][-wanted:]
+    after = [tick for tick in ticks if tick.at_ns > at_ns][:wanted]
     if not before or not after:
         raise EdgesUnknownError("the counter was not seen moving on both sides of a busy edge")
-    start, end = _sharpened(before[-1], after[0], calibration)
+    near = placed_on_grid([*before, *after], calibration)
+    start, end = near[len(before) - 1], near[len(before)]
     span_ns = end.at_ns - start.at_ns
     share = min(1.0, max(0.0, (at_ns - start.at_ns) / span_ns))
     gained = end.energy_mj - start.energy_mj
@@ -287,34 +169,9 @@ def interpolated_edge(ticks: Sequence[Tick], at_ns: int, calibration: TickCalibr
             0.5,
         ),
         power_mw=_milliwatts(slope),
-        steadiness=_steadiness([*before[-_EDGE_TICKS:], *after[:_EDGE_TICKS]]),
+        steadiness=_steadiness(near),
         exposure_ns=span_ns * sqrt(share * (1 - share)),
     )
-
-
-def _sharpened(start: Tick, end: Tick, calibration: TickCalibration) -> tuple[Tick, Tick]:
-    """Two successive ticks, the blurred one placed one period from the sharp one.
-
-    A blurred span may hide several ticks, of which the last one's value was read. Before a
-    sharp tick that is the one before it. After a sharp tick it is the next one only if the
-    span has no room for two.
-    """
-    period_ns, limit_ns = calibration.period_ns, calibration.period_ns * _SHARP_SHARE
-    if start.half_width_ns > limit_ns >= end.half_width_ns:
-        return _placed(start, end, -period_ns, calibration), end
-    has_room_for_two = end.latest_ns - start.at_ns >= 2 * period_ns - calibration.jitter_ns
-    if end.half_width_ns > limit_ns >= start.half_width_ns and not has_room_for_two:
-        return start, _placed(end, start, period_ns, calibration)
-    return start, end
-
-
-def _placed(blurred: Tick, sharp: Tick, offset_ns: int, calibration: TickCalibration) -> Tick:
-    """The blurred tick at an offset from the sharp one, if its own span allows that."""
-    earliest = max(blurred.earliest_ns, sharp.earliest_ns + offset_ns - calibration.jitter_ns)
-    latest = min(blurred.latest_ns, sharp.latest_ns + offset_ns + calibration.jitter_ns)
-    if earliest > latest:
-        return blurred
-    return Tick(earliest_ns=earliest, latest_ns=latest, energy_mj=blurred.energy_mj)
 
 
 def _steadiness(ticks: Sequence[Tick]) -> Steadiness:

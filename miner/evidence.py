@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TypeVar
 
-from miner.counter import Tick
 from miner.devices import DeviceFacts, DriverFacts
 from miner.measurement import DeviceMeasurement, Measurement, Method
 from miner.power_trace import TraceRow
 from miner.refusals import NvmlFailedError
+from miner.ticks import Tick
 from protocol.messages import CounterTrace, Device, DeviceEnergy, MeterKind, PowerTrace
 from protocol.units import (
     mebibytes,

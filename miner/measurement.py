@@ -10,17 +10,7 @@ from enum import StrEnum
 from itertools import pairwise
 from math import hypot, sqrt
 
-from miner.counter import (
-    Edge,
-    Edges,
-    Reading,
-    Tick,
-    TickCalibration,
-    closing_edge,
-    energy_between,
-    interpolated_edge,
-    opening_edge,
-)
+from miner.counter import Edge, Edges, closing_edge, energy_between, interpolated_edge, opening_edge
 from miner.power_trace import SENSOR_SECONDS, TraceRow, peak_power, trace_tolerance, trapezoid
 from miner.refusals import (
     CounterJumpedError,
@@ -28,6 +18,7 @@ from miner.refusals import (
     TraceApartError,
     WindowTooShortError,
 )
+from miner.ticks import Reading, Tick, TickCalibration
 from protocol.constants import SYSTEMATIC_PPM
 from protocol.ids import GpuUuid
 from protocol.units import (

@@ -3,12 +3,13 @@
 import threading
 from collections.abc import Sequence
 
-from miner.counter import Edges, Reading, Tick, TickCalibration, calibrate_tick, tick_between
+from miner.counter import Edges
 from miner.devices import DeviceFacts
 from miner.measurement import DeviceReadings, Flag
 from miner.nvml import NvmlDevice
 from miner.power_trace import TraceRow, trapezoid
 from miner.refusals import CounterUnsupportedError, MeterError, PermissionRefusedError
+from miner.ticks import Reading, Tick, TickCalibration, calibrate_tick, tick_between
 from miner.timer import Timer
 from protocol.constants import TRACE_RATE_HZ
 from protocol.units import Joules, Seconds, Watts, joules, millijoules, nanoseconds, seconds
@@ -164,8 +165,8 @@ class Sampler:
         period_ns = calibration.period_ns
         since_ns = self._timer.now_ns() - anchor.at_ns
         turns = max(1, round(since_ns / period_ns))
-        drift_ns = turns * calibration.jitter_ns / calibration.count
-        margin_ns = anchor.half_width_ns + _MARGIN_NS + 3 * drift_ns
+        drift_ns = turns * calibration.drift_ns
+        margin_ns = anchor.half_width_ns + _MARGIN_NS + 3 * (drift_ns + calibration.jitter_ns)
         margin_ns = min(period_ns / 2, margin_ns)
         ahead_ns = turns * period_ns - since_ns
         seen = self.ticks[-1].earliest_ns > anchor.at_ns + (turns - 0.5) * period_ns

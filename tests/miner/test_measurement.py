@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miner.counter import Edges, Reading, Tick, TickCalibration
+from miner.counter import Edges
 from miner.measurement import (
     DeviceReadings,
     Flag,
@@ -22,13 +22,14 @@ from miner.refusals import (
     TraceApartError,
     WindowTooShortError,
 )
+from miner.ticks import Reading, Tick, TickCalibration
 from protocol.ids import GpuUuid
 from protocol.units import Seconds
 
 TICK_NS = 100_000_000
 START_NS, END_NS = 10 * TICK_NS, 60 * TICK_NS
 """A window of 5 s."""
-CALIBRATION = TickCalibration(period_ns=TICK_NS, jitter_ns=0, count=10)
+CALIBRATION = TickCalibration(period_ns=TICK_NS, jitter_ns=0, drift_ns=0.0, count=10)
 IDLE_MJ, BUSY_MJ = 8_000, 40_000
 """Energy per tick at 80 W and at 400 W."""
 

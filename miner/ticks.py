@@ -1,0 +1,157 @@
+"""The counter's ticks: when each change came, how well that is known, and their period. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import floor, sqrt
+from statistics import fmean, median
+
+from miner.refusals import CounterBackwardsError, CounterResetError, CounterStuckError
+
+_LEAST_CALIBRATION_TICKS = 3
+_BLUR_FACTOR = 2
+_SIGMAS = 3
+"""How many standard deviations a period may be off."""
+_RESET_SHARE = 0.5
+"""A counter that falls below this share of its value has restarted; else it ran backwards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One counter reading, and the span of time in which the call was out."""
+
+    before_ns: int
+    after_ns: int
+    energy_mj: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """One change of the counter, known to lie between two readings."""
+
+    earliest_ns: int
+    latest_ns: int
+    energy_mj: int
+    """Counter value after the change."""
+
+    @property
+    def at_ns(self) -> float:
+        """Middle of the span."""
+        return (self.earliest_ns + self.latest_ns) / 2
+
+    @property
+    def half_width_ns(self) -> float:
+        """Half of the span; the change is equally likely anywhere within."""
+        return (self.latest_ns - self.earliest_ns) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickCalibration:
+    """The counter's update period on one device."""
+
+    period_ns: int
+    jitter_ns: int
+    """Standard deviation of the interval between changes, what polling adds taken off."""
+    drift_ns: float
+    """Standard uncertainty of the period."""
+    count: int
+    """Intervals seen."""
+
+
+def tick_between(
+    previous: Reading, current: Reading, calibration: TickCalibration | None = None
+) -> Tick | None:
+    """The change between two successive readings, or None when the counter stood still.
+
+    Several changes count as the last one. A counter with a known period changed last within
+    one period before it was read, however long ago the previous reading was.
+
+    Raises:
+        CounterResetError: If the counter restarted.
+        CounterBackwardsError: If it fell otherwise.
+    """
+    if current.energy_mj == previous.energy_mj:
+        return None
+    if current.energy_mj < previous.energy_mj:
+        fall = f"the energy counter fell from {previous.energy_mj} to {current.energy_mj} mJ"
+        if current.energy_mj < previous.energy_mj * _RESET_SHARE:
+            raise CounterResetError(fall)
+        raise CounterBackwardsError(fall)
+    earliest_ns = previous.before_ns
+    if calibration:
+        longest_ns = calibration.period_ns + _SIGMAS * calibration.jitter_ns
+        earliest_ns = max(earliest_ns, current.before_ns - longest_ns)
+    return Tick(earliest_ns=earliest_ns, latest_ns=current.after_ns, energy_mj=current.energy_mj)
+
+
+def find_ticks(readings: Iterable[Reading]) -> tuple[Tick, ...]:
+    """All changes in a series of readings, which may come in any order.
+
+    Raises:
+        CounterResetError: If the counter restarted.
+        CounterBackwardsError: If it fell otherwise.
+    """
+    ordered = sorted(readings, key=lambda reading: (reading.before_ns, reading.after_ns))
+    pairs = pairwise(ordered)
+    changes = (tick_between(previous, current) for previous, current in pairs)
+    return tuple(change for change in changes if change)
+
+
+def calibrate_tick(ticks: Sequence[Tick]) -> TickCalibration:
+    """The update period, from changes seen by fast polling.
+
+    Changes that were missed between two readings count as the whole number of periods that
+    they span.
+
+    Raises:
+        CounterStuckError: If there are fewer than three changes.
+    """
+    if len(ticks) < _LEAST_CALIBRATION_TICKS:
+        raise CounterStuckError(f"the energy counter changed only {len(ticks)} times")
+    gaps = [later.at_ns - tick.at_ns for tick, later in pairwise(ticks)]
+    typical = median(gaps)
+    counts = [max(1, round(gap / typical)) for gap in gaps]
+    period = sum(gaps) / sum(counts)
+    off = fmean((gap - count * period) ** 2 for gap, count in zip(gaps, counts, strict=True))
+    pairs = pairwise(tick.half_width_ns for tick in ticks)
+    blur = fmean((first**2 + second**2) / 3 for first, second in pairs)
+    return TickCalibration(
+        period_ns=round(period),
+        jitter_ns=round(sqrt(max(0.0, off - blur))),
+        drift_ns=sqrt(off) / sum(counts),
+        count=len(gaps),
+    )
+
+
+def best_timed(ticks: Sequence[Tick]) -> list[Tick]:
+    """Ticks that are about as well timed as the best two, in the same order."""
+    second = sorted(tick.half_width_ns for tick in ticks)[1]
+    return [tick for tick in ticks if tick.half_width_ns <= _BLUR_FACTOR * second]
+
+
+def placed_on_grid(ticks: Sequence[Tick], calibration: TickCalibration) -> list[Tick]:
+    """Ticks that were seen late, placed by the best timed of them and the known period.
+
+    A tick was the last one before it was seen, so the grid of the best timed tick says when
+    it came, within jitter and drift. Where that is not clear, or contradicts what was seen,
+    a tick stays as it was seen.
+    """
+    if not ticks:
+        return []
+    anchor = min(ticks, key=lambda tick: tick.half_width_ns)
+    return [tick if tick is anchor else _placed(tick, anchor, calibration) for tick in ticks]
+
+
+def _placed(tick: Tick, anchor: Tick, calibration: TickCalibration) -> Tick:
+    period_ns = calibration.period_ns
+    turns = floor((tick.latest_ns - anchor.at_ns) / period_ns)
+    due_ns = anchor.at_ns + turns * period_ns
+    off_ns = calibration.jitter_ns + abs(turns) * calibration.drift_ns
+    slack_ns = anchor.half_width_ns + _SIGMAS * off_ns
+    if min(tick.latest_ns - due_ns, due_ns + period_ns - tick.latest_ns) <= slack_ns:
+        return tick
+    earliest_ns = max(tick.earliest_ns, floor(due_ns - slack_ns))
+    latest_ns = min(tick.latest_ns, floor(due_ns + slack_ns))
+    if earliest_ns > latest_ns:
+        return tick
+    return Tick(earliest_ns=earliest_ns, latest_ns=latest_ns, energy_mj=tick.energy_mj)
