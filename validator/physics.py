@@ -25,6 +25,7 @@ from protocol.units import (
     nanoseconds,
     parts_per_million,
     seconds_from_us,
+    watts,
 )
 from validator.checks import bounded, none_of
 from validator.hardware import Hardware, hardware_of, tick_energy
@@ -35,6 +36,8 @@ _IDLE_SHARE = 0.9
 """Of the least idle power, below which no run can stay."""
 _EDGE_TICKS = 3
 """Counter ticks by which two ways of summing the same energy may differ at the edges."""
+_PEAK_MARGIN = 2
+"""Power within a tick over the largest in the trace."""
 _TICK_MAX_US = 250_000
 """Longest update period that widens a bound; counters tick every 100 ms or faster."""
 _EDGE_SHARE = 0.05
@@ -154,7 +157,7 @@ def check_counters_run_forward(report: Report) -> Finding:
     for device in report.device_energy:
         count += int(device.counter_end_mj < device.counter_start_mj)
         count += sum(later < earlier for earlier, later in pairwise(device.counter.energy_mj))
-        count += sum(later <= earlier for earlier, later in pairwise(device.counter.elapsed_us))
+        count += sum(later < earlier for earlier, later in pairwise(device.counter.elapsed_us))
     return none_of("counter_backwards_count", count)
 
 
@@ -329,7 +332,7 @@ def _is_even(device: DeviceEnergy) -> bool:
     trace, counter = device.trace, device.counter
     columns = (trace.average_power_mw, trace.temperature_c, trace.sm_clock_mhz, trace.power_mw)
     rows = len(trace.elapsed_ms)
-    ordered = all(earlier < later for earlier, later in pairwise(trace.elapsed_ms))
+    ordered = all(earlier <= later for earlier, later in pairwise(trace.elapsed_ms))
     even = all(len(column) == rows for column in columns)
     return ordered and even and len(counter.elapsed_us) == len(counter.energy_mj)
 
@@ -339,7 +342,10 @@ def _device_sum_gap_mj(report: Report) -> int:
 
 
 def _edge_allowance_mj(report: Report, hardware: Hardware) -> int:
-    ticks = tick_energy(hardware.power_max, _EDGE_TICKS * _longest_tick_us(report))
+    seen_mw = [power for device in report.device_energy for power in device.trace.power_mw]
+    peak = watts(_PEAK_MARGIN * max(seen_mw, default=0)) or hardware.power_max
+    power = Watts(min(hardware.power_max, peak * len(report.device_energy)))
+    ticks = tick_energy(power, _EDGE_TICKS * _longest_tick_us(report))
     return millijoules(Joules(ticks + _EDGE_SHARE * joules(report.energy_mj)))
 
 

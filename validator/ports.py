@@ -52,6 +52,10 @@ class Ledger(Protocol):
         """Remember a round and who is in it; does nothing if it is known."""
         ...
 
+    def add_seats(self, seats: Sequence[Seat]) -> None:
+        """Let more miners into a round that has been opened."""
+        ...
+
     def seats(self, number: RoundNumber) -> tuple[Seat, ...]:
         """The round's miners, by hotkey."""
         ...

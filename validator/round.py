@@ -18,7 +18,7 @@ import structlog
 from protocol.canonical import message_digest
 from protocol.chain import Axon, Block, Neuron
 from protocol.errors import ProtocolError, Rejection, RejectionCode, WorkloadError
-from protocol.ids import BlockNumber, RoundNumber
+from protocol.ids import BlockNumber, Hotkey, RoundNumber
 from protocol.messages import Commitment, Profile, Report
 from protocol.models import CATALOGUE
 from protocol.networks import Network
@@ -36,6 +36,8 @@ _log = structlog.get_logger(__name__)
 
 _PUNCTUAL_BLOCKS = 1
 """A round first seen this many blocks after its start was seen from its start."""
+_ADMISSIONS = 20
+"""How often the chain is asked for new miners while commitments come in."""
 _US_PER_MS = 10**3
 _CATALOGUED = frozenset((str(model.id), model.revision) for model in CATALOGUE)
 
@@ -64,6 +66,7 @@ class RoundStory:
         self._ports = ports
         self._bench = asyncio.Lock()
         """Re-scoring takes all cores: one report at a time."""
+        self._axons: dict[Hotkey, Axon] = {}
 
     @property
     def _network(self) -> Network:
@@ -98,15 +101,21 @@ class RoundStory:
             opened_unix_ms=ports.clock.unix_ms() if punctual else None,
             block_hash=await ports.chain.block_hash(start),
         )
-        metagraph = await ports.chain.metagraph()
-        seats = [
-            self._seat(number, neuron, neuron.axon)
-            for neuron in metagraph.neurons
-            if neuron.axon is not None
-            and neuron.hotkey not in {self._judge.hotkey, metagraph.owner_hotkey}
-        ]
+        seats = await self._newcomers(number, frozenset())
         ports.ledger.open_round(opening, seats)
         _log.info("round_opened", round=number, block=start, miners=len(seats))
+
+    async def _newcomers(self, number: RoundNumber, known: frozenset[Hotkey]) -> list[Seat]:
+        """Seats for all miners on chain that have none yet; notes where each serves now."""
+        metagraph = await self._ports.chain.metagraph()
+        others = known | {self._judge.hotkey, metagraph.owner_hotkey}
+        seats = []
+        for neuron in metagraph.neurons:
+            if neuron.axon is not None:
+                self._axons[neuron.hotkey] = neuron.axon
+                if neuron.hotkey not in others:
+                    seats.append(self._seat(number, neuron, neuron.axon))
+        return seats
 
     def _seat(self, number: RoundNumber, neuron: Neuron, axon: Axon) -> Seat:
         refusal = self._ports.miners.refusal(axon)
@@ -122,11 +131,30 @@ class RoundStory:
         )
 
     async def _collect(self, number: RoundNumber) -> None:
-        """Ask every miner at every block until it has committed or the deadline has passed."""
+        """Ask every miner at every block until it has committed or the deadline has passed.
+
+        Miners that come while the round runs are let in.
+        """
+        deadline = self._network.schedule.commit_deadline(number)
+        step = max(1, self._network.schedule.commit_blocks // _ADMISSIONS)
         async with asyncio.TaskGroup() as group:
-            for seat in self._ports.ledger.seats(number):
-                if seat.commitment is None and self._ports.miners.refusal(seat.axon) is None:
-                    group.create_task(self._await_commitment(seat))
+            seats = self._ports.ledger.seats(number)
+            known = frozenset(seat.hotkey for seat in seats)
+            while True:
+                for seat in seats:
+                    if seat.commitment is None and self._ports.miners.refusal(seat.axon) is None:
+                        group.create_task(self._await_commitment(seat))
+                now = self._ports.clock.head.number
+                if now + step > deadline:
+                    return
+                await self._ports.clock.reached(BlockNumber(now + step))
+                seats = tuple(await self._newcomers(number, known))
+                self._ports.ledger.add_seats(seats)
+                known |= {seat.hotkey for seat in seats}
+
+    def _axon(self, seat: Seat) -> Axon:
+        """Where the miner serves, as far as is known by now."""
+        return self._axons.get(seat.hotkey, seat.axon)
 
     async def _await_commitment(self, seat: Seat) -> None:
         schedule, clock = self._network.schedule, self._ports.clock
@@ -155,13 +183,13 @@ class RoundStory:
         """One question, two if the profile is not known yet; None when the commitment is kept."""
         ports = self._ports
         if seat.profile is None:
-            profile = await ports.miners.profile(seat.hotkey, seat.axon)
+            profile = await ports.miners.profile(seat.hotkey, self._axon(seat))
             refusal = self._profile_refusal(seat, profile)
             if isinstance(profile, Rejection) or refusal is not None:
                 return seat, refusal
             ports.ledger.keep_profile(seat.round, seat.hotkey, profile)
             seat = replace(seat, profile=profile)
-        signed = await ports.miners.commitment(seat.hotkey, seat.axon, seat.round)
+        signed = await ports.miners.commitment(seat.hotkey, self._axon(seat), seat.round)
         refusal = self._commitment_refusal(seat, signed)
         if isinstance(signed, Rejection) or refusal is not None:
             return seat, refusal
@@ -252,7 +280,7 @@ class RoundStory:
 
     async def _ask_report(self, seat: Seat) -> Signed[Report] | Rejection:
         ports = self._ports
-        answer = await ports.miners.report(seat.hotkey, seat.axon, seat.round)
+        answer = await ports.miners.report(seat.hotkey, self._axon(seat), seat.round)
         if isinstance(answer, Rejection):
             return answer
         try:
@@ -264,7 +292,7 @@ class RoundStory:
 
     async def _ask_commitment_again(self, seat: Seat) -> Rejection | None:
         """Two signed commitments to one round prove fraud."""
-        again = await self._ports.miners.commitment(seat.hotkey, seat.axon, seat.round)
+        again = await self._ports.miners.commitment(seat.hotkey, self._axon(seat), seat.round)
         if seat.commitment is None or isinstance(again, Rejection):
             return None
         first, second = message_digest(seat.commitment.payload), message_digest(again.payload)

@@ -102,6 +102,11 @@ class Store:
             )
             session.add_all(seat_row(seat) for seat in seats)
 
+    def add_seats(self, seats: Sequence[Seat]) -> None:
+        """Let more miners into a round that has been opened."""
+        with self._transaction() as session:
+            session.add_all(seat_row(seat) for seat in seats)
+
     def seats(self, number: RoundNumber) -> tuple[Seat, ...]:
         """The round's miners, by hotkey."""
         wanted = select(SeatRow).where(SeatRow.round == number).order_by(SeatRow.hotkey)
@@ -221,12 +226,12 @@ class Store:
             RoundRow.number
         )
         with self._transaction() as session:
-            rows = [tuple(row) for row in session.execute(wanted)]
+            rows = [(number, scored, set_at) for number, scored, set_at in session.execute(wanted)]
         last = max((number for number, scored, _ in rows if scored is not None), default=None)
         return tuple(
             RoundNumber(number)
-            for number, scored, weighed in rows
-            if scored is None or (number == last and weighed is None)
+            for number, scored, set_at in rows
+            if scored is None or (number == last and set_at is None)
         )
 
     def history(self, number: RoundNumber, *, first: RoundNumber) -> tuple[Observation, ...]:

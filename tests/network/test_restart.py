@@ -8,7 +8,8 @@ import pytest
 
 from protocol.errors import ChainError, RejectionCode
 from protocol.ids import RoundNumber
-from tests.support.simulator import NETWORK, Honest, OtherModel, Shades, Silent, SimulatedMiner
+from tests.support.behaviours import Honest, OtherModel, Shades, Silent
+from tests.support.simulator import NETWORK, SimulatedMiner
 from tests.support.validator import Simulation
 
 _SCHEDULE, _ROUND = NETWORK.schedule, RoundNumber(1)

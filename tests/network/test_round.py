@@ -8,10 +8,7 @@ import pytest
 from protocol.errors import RejectionCode
 from protocol.ids import Coldkey, RoundNumber, Uid
 from protocol.units import U16_MAX
-from tests.support.chain import OWNER_HOTKEY
-from tests.support.keys import DevSigner
-from tests.support.simulator import (
-    NETWORK,
+from tests.support.behaviours import (
     Behaviour,
     BrokenNonceChain,
     EditedCounter,
@@ -26,12 +23,14 @@ from tests.support.simulator import (
     Replays,
     Shades,
     Silent,
-    SimulatedMiner,
     SwapsReport,
     TooShort,
     Withholds,
     WrongAssignment,
 )
+from tests.support.chain import OWNER_HOTKEY
+from tests.support.keys import DevSigner
+from tests.support.simulator import NETWORK, SimulatedMiner
 from tests.support.validator import Simulation
 
 HONEST = ("ann", "ben", "cat")
@@ -218,4 +217,20 @@ async def test_a_uid_that_changed_hands_before_weights_gets_nothing(tmp_path: Pa
     vector, _ = simulation.chain.sent[-1]
     assert uid.uid not in vector
     assert rules.min_allowed_weights == 1
+    simulation.store.close()
+
+
+async def test_a_miner_that_announces_itself_during_the_round_is_let_in(tmp_path: Path) -> None:
+    simulation = network(tmp_path)
+    late = DevSigner("//cat").hotkey
+    axon = simulation.ledger.neuron(late)
+    assert axon is not None
+    simulation.ledger.change(late, axon=None)
+    await simulation.play_until(1, NETWORK.schedule.start(RoundNumber(1)) + 3)
+    assert simulation.store.progress(RoundNumber(1))["miners"] == 2
+
+    simulation.ledger.change(late, axon=axon.axon)
+    await simulation.play(1)
+
+    assert simulation.code("cat", 1) == ""
     simulation.store.close()

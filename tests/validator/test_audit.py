@@ -13,8 +13,9 @@ from protocol.ids import Hotkey
 from protocol.merkle import MerkleTree
 from protocol.messages import RoundRecord, TreeHead, Verdict
 from protocol.signing import Signed, sign
+from tests.support.behaviours import Equivocates, OtherModel, Shades, Silent
 from tests.support.keys import DevSigner
-from tests.support.simulator import Equivocates, OtherModel, Shades, Silent, SimulatedMiner
+from tests.support.simulator import SimulatedMiner
 from tests.support.validator import Simulation
 from validator.audit import AuditReport, audit
 

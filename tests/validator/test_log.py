@@ -73,7 +73,7 @@ async def test_pages_begin_and_end_where_asked(played: Simulation) -> None:
 
 @pytest.mark.parametrize(("index", "size"), [(6, 6), (0, 7), (0, 0)])
 async def test_what_is_not_there_has_no_proof(played: Simulation, index: int, size: int) -> None:
-    with pytest.raises(ValueError, match="leaf|leaves"):
+    with pytest.raises(ValueError, match=r"leaf|leaves"):
         played.log.inclusion(index, size)
 
 

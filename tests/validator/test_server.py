@@ -10,7 +10,8 @@ from protocol.canonical import canonical_bytes
 from protocol.ids import RoundNumber
 from protocol.messages import Report, RoundRecord, TreeHead, Verdict
 from protocol.signing import Signed, verify
-from tests.support.simulator import NETWORK, OtherModel, Shades, SimulatedMiner
+from tests.support.behaviours import OtherModel, Shades
+from tests.support.simulator import NETWORK, SimulatedMiner
 from tests.support.validator import Simulation
 from validator.server import bind, create_app
 from validator.status import Observer
