@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from api import schemas
+from api.emissions_routes import build_emissions_routes
 from api.footprint import METHODOLOGY_VERSION
 from api.guard import Guard
 from api.pages import build_pages
@@ -38,10 +39,11 @@ def create_app(holder: Holder, *, max_age_seconds: float = 7_200.0) -> FastAPI:
     install_problem_handlers(app)
     app.include_router(build_routes(holder))
     app.include_router(build_reference_routes(holder))
+    app.include_router(build_emissions_routes(holder))
     app.include_router(build_pages(holder))
     _add_health(app, holder, max_age_seconds)
     app.middleware("http")(_without_traceback)
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, holder=holder)
     return app
 
 

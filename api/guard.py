@@ -1,8 +1,14 @@
-"""What holds for every request: length limits and security headers."""
+"""What holds for every request: length limits, security headers, and the hot answers.
+
+Plain ASGI before the router: a request that this release has answered before is answered from
+its bytes, without parsing anything.
+"""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import problem_response
+from api.encoding import Outgoing, outgoing
+from api.problems import ProblemError, problem_response
+from api.release import Holder
 
 MAX_QUERY_BYTES = 2_048
 MAX_PATH_BYTES = 1_024
@@ -21,33 +27,55 @@ _OPEN = (b"access-control-allow-origin", b"*")
 
 
 class Guard:
-    """Refuses oversized requests and adds the headers; plain ASGI, so that it costs little."""
+    """Refuses oversized requests, answers known ones, adds the headers to all."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, holder: Holder) -> None:
         self._app = app
+        self._holder = holder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with a problem."""
+        """Pass a request on, or answer it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        release = self._holder.release
+        if release is not None and scope["method"] == "GET":
+            answer = release.hot((scope["path"], scope["query_string"]))
+            if answer is not None:
+                await _send_hot(outgoing(answer, scope["headers"]), send)
+                return
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *_HEADERS, _OPEN]
             await send(message)
 
-        if len(scope["query_string"]) > MAX_QUERY_BYTES:
-            detail = f"the query has more than {MAX_QUERY_BYTES} bytes"
-            await problem_response(414, "query_too_long", detail)(scope, receive, with_headers)
-        elif len(scope.get("raw_path") or b"") > MAX_PATH_BYTES:
-            detail = f"the path has more than {MAX_PATH_BYTES} bytes"
-            await problem_response(414, "path_too_long", detail)(scope, receive, with_headers)
-        elif _declared_length(scope) > MAX_BODY_BYTES:
-            detail = f"the body has more than {MAX_BODY_BYTES} bytes"
-            await problem_response(413, "too_large", detail)(scope, receive, with_headers)
+        excess = _excess(scope)
+        if excess is not None:
+            refusal = problem_response(excess.status, excess.code, excess.detail)
+            await refusal(scope, receive, with_headers)
         else:
             await self._app(scope, receive, with_headers)
+
+
+def _excess(scope: Scope) -> ProblemError | None:
+    """What of a request is too large."""
+    if len(scope["query_string"]) > MAX_QUERY_BYTES:
+        detail = f"the query has more than {MAX_QUERY_BYTES} bytes"
+        return ProblemError(414, "query_too_long", detail)
+    if len(scope.get("raw_path") or b"") > MAX_PATH_BYTES:
+        detail = f"the path has more than {MAX_PATH_BYTES} bytes"
+        return ProblemError(414, "path_too_long", detail)
+    if _declared_length(scope) > MAX_BODY_BYTES:
+        detail = f"the body has more than {MAX_BODY_BYTES} bytes"
+        return ProblemError(413, "too_large", detail)
+    return None
+
+
+async def _send_hot(ready: Outgoing, send: Send) -> None:
+    headers = [*ready.headers, *_HEADERS, _OPEN]
+    await send({"type": "http.response.start", "status": ready.status, "headers": headers})
+    await send({"type": "http.response.body", "body": ready.body})
 
 
 def _declared_length(scope: Scope) -> int:

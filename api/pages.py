@@ -1,7 +1,9 @@
 """The HTML face: one leaderboard page, rendered on the server, complete without JavaScript."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import jinja2
@@ -10,8 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import ValidationError
 
+from api.badge import badge_svg
 from api.catalogue import Access, Certainty
 from api.cursors import page_cursor, page_start
+from api.encoding import encoded
 from api.energy import Regime
 from api.footprint import METHODOLOGY_VERSION, rounded
 from api.grid.intensity import Period
@@ -19,11 +23,12 @@ from api.headline import headline
 from api.present import REGIME_NOTES
 from api.problems import problem_response
 from api.ranking import Ranked, Sort, ranked
-from api.release import Holder, Release, encoded
-from api.routes import LeaderboardQuery, current, leaderboard_filters, respond
+from api.release import Holder, Release
+from api.routes import LeaderboardQuery, current, leaderboard_filters, respond, respond_hot
 from api.sparkline import interval_bar
 from protocol.messages import Status
 
+HTML = "text/html; charset=utf-8"
 HERE = Path(__file__).parent
 _LISTS = frozenset({"status", "provider", "place", "certainty", "family", "model"})
 _STATIC = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
@@ -33,24 +38,62 @@ def build_pages(holder: Holder) -> APIRouter:
     """The page and its static files."""
     router = APIRouter(include_in_schema=False)
     environment = _environment()
-    static = {name: (HERE / "static" / name).read_bytes() for name in _STATIC}
+    static = {
+        name: encoded((HERE / "static" / name).read_bytes(), media_type)
+        for name, media_type in _STATIC.items()
+    }
 
     @router.get("/")
     def leaderboard(request: Request) -> Response:
         query = page_query(request)
         release = current(holder)
         html = release.answer(
-            f"page?{query.model_dump_json()}", lambda: _page(environment, release, query)
+            f"page?{query.model_dump_json()}", lambda: _page(environment, release, query), HTML
         )
-        return respond(request, html, "text/html; charset=utf-8")
+        return respond_hot(request, release, html)
+
+    @router.get("/docs")
+    def docs(request: Request) -> Response:
+        document = request.app.openapi()
+        html = environment.get_template("docs.html").render(
+            document=document, values=lambda schema: allowed_values(schema, document)
+        )
+        return respond(request, encoded(html.encode(), HTML))
+
+    @router.get("/badge/{row:path}.svg")
+    def badge(request: Request, row: str) -> Response:
+        found = current(holder).row_named(row)
+        if found is None:
+            return problem_response(404, "unknown_row", "no row is named so")
+        return respond(request, encoded(badge_svg(found), "image/svg+xml"))
 
     @router.get("/static/{name}")
     def asset(request: Request, name: str) -> Response:
         if name not in static:
             return problem_response(404, "not_found", "no such file")
-        return respond(request, encoded(static[name]), _STATIC[name])
+        return respond(request, static[name])
 
     return router
+
+
+def allowed_values(schema: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """What a parameter may be, in words, from its JSON Schema."""
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        return allowed_values(document["components"]["schemas"][name], document)
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    if "anyOf" in schema:
+        parts = [allowed_values(each, document) for each in schema["anyOf"]]
+        return " or ".join(part for part in parts if part != "null")
+    if schema.get("type") == "array":
+        return f"{allowed_values(schema['items'], document)} (repeatable)"
+    bounds = [
+        f"{word} {schema[key]}"
+        for key, word in (("minimum", "from"), ("exclusiveMinimum", "above"), ("maximum", "to"))
+        if key in schema
+    ]
+    return " ".join([str(schema.get("type", "any")), *bounds])
 
 
 def page_query(request: Request) -> LeaderboardQuery:

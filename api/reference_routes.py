@@ -31,8 +31,17 @@ from api.routes import (
     leaderboard_filters,
     resolve,
     respond,
+    respond_hot,
 )
 from api.schemas import Answer
+from api.subnet_answers import (
+    Miners,
+    Rounds,
+    Validators,
+    miners_answer,
+    rounds_answer,
+    validators_answer,
+)
 from api.units_of_use import Use
 from api.use_answers import compare_answer, export_csv, footprint_answer
 
@@ -84,7 +93,8 @@ def _add_models(router: APIRouter, holder: Holder) -> None:
     def models(request: Request, query: Annotated[ModelsQuery, Query()]) -> Response:
         release = current(holder)
         key = f"models?{query.model_dump_json()}"
-        return respond(request, release.answer(key, lambda: models_answer(release, query.family)))
+        answer = release.answer(key, lambda: models_answer(release, query.family))
+        return respond_hot(request, release, answer)
 
     @router.get(
         "/api/v1/models/{name:path}",
@@ -105,15 +115,22 @@ def _add_models(router: APIRouter, holder: Holder) -> None:
 def _add_places(router: APIRouter, holder: Holder) -> None:
     def add(name: str, schema: type[Answer], build: Callable[[Release], bytes]) -> None:
         @router.get(
-            f"/api/v1/{name}", response_model=schema, responses=PROBLEMS, tags=["reference"]
+            f"/api/v1/{name}",
+            response_model=schema,
+            responses=PROBLEMS,
+            tags=["reference"],
+            name=name.replace("/", "_"),
         )
         def look_up(request: Request) -> Response:
             release = current(holder)
-            return respond(request, release.answer(name, lambda: build(release)))
+            return respond_hot(request, release, release.answer(name, lambda: build(release)))
 
     add("providers", shown.Providers, providers_answer)
     add("regions", shown.Regions, regions_answer)
     add("sources", shown.Sources, sources_answer)
+    add("subnet/validators", Validators, validators_answer)
+    add("subnet/rounds", Rounds, rounds_answer)
+    add("subnet/miners", Miners, miners_answer)
 
 
 def _add_grid(router: APIRouter, holder: Holder) -> None:
@@ -131,7 +148,7 @@ def _add_grid(router: APIRouter, holder: Holder) -> None:
         )
         def grid(request: Request, zone: Zone) -> Response:
             release, now = current(holder), datetime.now(UTC)
-            place = _place(release, zone)
+            place = place_named(release, zone)
             key = f"grid/{place.zone}/{name}/{now:%Y%m%d%H}"
             return respond(request, release.answer(key, lambda: build(release, place, now)))
 
@@ -186,11 +203,13 @@ def _add_uses(router: APIRouter, holder: Holder) -> None:
         release = current(holder)
         filters = leaderboard_filters(release, query)
         key = f"export?{query.model_dump_json()}"
-        answer = release.answer(key, lambda: export_csv(release, filters, query.period))
-        return respond(request, answer, "text/csv; charset=utf-8")
+        answer = release.answer(
+            key, lambda: export_csv(release, filters, query.period), "text/csv; charset=utf-8"
+        )
+        return respond(request, answer)
 
 
-def _place(release: Release, zone: str) -> Place:
+def place_named(release: Release, zone: str) -> Place:
     """The first place of a zone, or the place of that id."""
     wanted = zone.lower()
     for place in release.catalogue.places.values():

@@ -149,6 +149,7 @@ def build_release(
         models=models,
         names=names,
         figures=tuple(figures),
+        records=tuple(records),
         table=table,
         ladder=ladder,
         sources=tuple(states),

@@ -4,18 +4,20 @@ Readers hold a `Release` and never touch the database. A page is built from row 
 that are encoded at most once per period; whole answers are kept as well, with their ETag.
 """
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
 
 from api import schemas
 from api.catalogue import Catalogue, Model, ModelSlug
+from api.encoding import Encoded, encoded
 from api.energy import EnergyFigure
 from api.footprint import METHODOLOGY_VERSION
 from api.grid.intensity import Period
 from api.grid.ladder import Ladder
+from api.network import SignedRecord
 from api.offerings import Row, Table
 from api.present import ACCOUNTING, BOUNDARY, SCOPE, row_body
 from api.ranking import Ranked
@@ -29,14 +31,9 @@ ATTRIBUTION = [
     "genai-prices and litellm price files (MIT)",
 ]
 _ANSWERS_KEPT = 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
-    """A body as it goes out, with its strong ETag."""
-
-    body: bytes
-    etag: str
+Target = tuple[str, bytes]
+"""Path and raw query of a request."""
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +49,15 @@ class Release:
     models: Mapping[ModelSlug, Model]
     names: Mapping[str, ModelSlug]
     figures: tuple[EnergyFigure, ...]
+    records: tuple[SignedRecord, ...]
+    """Verified round records, oldest first per validator."""
     table: Table
     ladder: Ladder
     sources: tuple[schemas.SourceState, ...]
     _by_id: dict[str, Row] = field(default_factory=dict)
     _fragments: dict[tuple[str, Period], bytes] = field(default_factory=dict)
     _answers: dict[str, Encoded] = field(default_factory=dict)
+    _hot: dict[Target, Encoded] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -75,7 +75,7 @@ class Release:
 
     def with_sources(self, sources: Sequence[schemas.SourceState]) -> "Release":
         """The same figures with newer states of the sources; row fragments are kept."""
-        return replace(self, sources=tuple(sources), _answers={}, _lock=threading.Lock())
+        return replace(self, sources=tuple(sources), _answers={}, _hot={}, _lock=threading.Lock())
 
     def meta(self) -> schemas.Meta:
         """What every answer says about itself."""
@@ -101,21 +101,29 @@ class Release:
         ranks = (item.rank, item.rank_low, item.rank_high)
         return fragment[:-1] + b',"rank":%d,"rank_low":%d,"rank_high":%d}' % ranks
 
-    def answer(self, key: str, build: Callable[[], bytes]) -> Encoded:
+    def answer(
+        self, key: str, build: Callable[[], bytes], media_type: str = "application/json"
+    ) -> Encoded:
         """A whole answer by its canonical query; built at most once while it is kept."""
         held = self._answers.get(key)
         if held is None:
-            held = encoded(build())
-            with self._lock:
-                if len(self._answers) >= _ANSWERS_KEPT:
-                    self._answers.pop(next(iter(self._answers)), None)
-                self._answers[key] = held
+            held = encoded(build(), media_type)
+            self._keep(self._answers, key, held)
         return held
 
+    def hot(self, target: Target) -> Encoded | None:
+        """The answer to a request that came before, by its raw path and query."""
+        return self._hot.get(target)
 
-def encoded(body: bytes) -> Encoded:
-    """A body with its ETag: the first 16 hex digits of its SHA-256."""
-    return Encoded(body=body, etag=f'"{hashlib.sha256(body).hexdigest()[:16]}"')
+    def remember(self, target: Target, answer: Encoded) -> None:
+        """Answer this very request from now on without looking at it again."""
+        self._keep(self._hot, target, answer)
+
+    def _keep(self, kept: dict[Key, Encoded], key: Key, answer: Encoded) -> None:
+        with self._lock:
+            if len(kept) >= _ANSWERS_KEPT:
+                kept.pop(next(iter(kept)), None)
+            kept[key] = answer
 
 
 class Holder:

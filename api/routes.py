@@ -11,15 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import schemas
 from api.answers import leaderboard_answer, recommend_answer
 from api.catalogue import Access, Certainty, ModelSlug, find_model
+from api.encoding import Encoded, outgoing
 from api.energy import Regime
 from api.grid.intensity import Period
 from api.problems import ProblemError
 from api.ranking import RANKED_STATUSES, Filters, Sort
-from api.release import Encoded, Holder, Release
+from api.release import Holder, Release
 from protocol.messages import Status
 
 MAX_LIMIT = 200
-CACHE_CONTROL = "public, max-age=60, stale-while-revalidate=300"
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Names = Annotated[list[Name], Field(max_length=20)]
 
@@ -87,7 +87,7 @@ def build_routes(holder: Holder) -> APIRouter:
             f"leaderboard?{query.model_dump_json()}",
             lambda: leaderboard_answer(release, query, filters),
         )
-        return respond(request, answer)
+        return respond_hot(request, release, answer)
 
     @router.get(
         "/api/v1/recommend",
@@ -173,13 +173,18 @@ def leaderboard_filters(release: Release, query: LeaderboardQuery) -> Filters:
     )
 
 
-def respond(request: Request, answer: Encoded, media_type: str = "application/json") -> Response:
+def respond(request: Request, answer: Encoded) -> Response:
     """An encoded answer, or 304 when the caller holds it already."""
-    headers = {"etag": answer.etag, "cache-control": CACHE_CONTROL, "vary": "accept-encoding"}
-    known = request.headers.get("if-none-match", "")
-    if known == "*" or answer.etag in [tag.strip().removeprefix("W/") for tag in known.split(",")]:
-        return Response(status_code=304, headers=headers)
-    return Response(answer.body, headers=headers, media_type=media_type)
+    ready = outgoing(answer, request.scope["headers"])
+    response = Response(ready.body, ready.status)
+    response.raw_headers = ready.headers
+    return response
+
+
+def respond_hot(request: Request, release: Release, answer: Encoded) -> Response:
+    """The same for an answer that holds as long as its release: `Guard` gives it next time."""
+    release.remember((request.scope["path"], request.scope["query_string"]), answer)
+    return respond(request, answer)
 
 
 def _lower(values: list[str]) -> frozenset[str]:

@@ -185,3 +185,50 @@ async def test_every_row_of_a_page_can_be_looked_up(client: httpx.AsyncClient) -
     for each in rows:
         answer = await get(client, "/api/v1/footprint", row=each["id"])
         assert answer["g_per_mtok"]["value"] == each["carbon"]["value"]
+
+
+async def test_the_carbon_aware_sdk_finds_its_routes(client: httpx.AsyncClient) -> None:
+    names = ["eu-paris", "eu-frankfurt"]
+    both = (await client.get("/emissions/bylocations", params={"location": names})).json()
+    best = (await client.get("/emissions/bylocations/best", params={"location": names})).json()
+    ahead = (await client.get("/emissions/forecasts/current", params={"location": "NL"})).json()
+
+    assert [item["location"] for item in both] == names
+    assert [item["location"] for item in best] == ["eu-paris"]
+    assert len(ahead[0]["forecastData"]) == 24
+    assert (await client.get("/locations")).json()[0]["name"] == "us-virginia"
+
+
+@pytest.mark.parametrize(
+    ("time", "until"),
+    [
+        ("2026-01-02T00:00Z", "2026-01-01T00:00Z"),
+        ("2026-01-01T00:00Z", "2027-01-01T00:00Z"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00"),
+    ],
+)
+async def test_spans_that_make_no_sense_are_refused(
+    client: httpx.AsyncClient, time: str, until: str
+) -> None:
+    params = {"location": "NL", "time": time, "toTime": until}
+
+    assert await refused(client, "/emissions/bylocation", 422, **params) == "invalid_parameters"
+
+
+async def test_a_badge_names_value_interval_year_and_method(
+    client: httpx.AsyncClient, row: str
+) -> None:
+    response = await client.get(f"/badge/{row}.svg")
+
+    assert response.headers["content-type"] == "image/svg+xml"
+    assert "12 g/Mtok" in response.text
+    assert "method 2026.1" in response.text
+    assert (await client.get("/badge/nothing.svg")).status_code == 404
+
+
+async def test_the_document_can_be_read_as_a_page(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+
+    assert "GET /api/v1/leaderboard" in page
+    assert "pinned, data_zone, global, undisclosed" in page
+    assert "<script" not in page

@@ -95,6 +95,24 @@ async def test_a_simulated_cell_never_stands_for_a_provider(
     }
 
 
+async def test_the_network_view_shows_rounds_and_miners(
+    small_catalogue: Catalogue, store: Store, log: DevLog
+) -> None:
+    log.add_round([value(uwh=510_000)])
+    holder = Holder()
+    await refresh(sources_of(small_catalogue, store, {"http://v": log}), holder, NOW)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=create_app(holder)), base_url="http://api"
+    ) as client:
+        rounds = (await client.get("/api/v1/subnet/rounds")).json()["rounds"]
+        miners = (await client.get("/api/v1/subnet/miners")).json()["miners"]
+        validators = (await client.get("/api/v1/subnet/validators")).json()["validators"]
+
+    assert [each["round"] for each in rounds] == [2, 1]
+    assert [miner["weight_u16"] for miner in miners] == [13_107]
+    assert validators[0]["entries"] == 4
+
+
 async def test_a_refused_log_is_named_and_its_last_good_cells_stay(
     small_catalogue: Catalogue, store: Store, log: DevLog
 ) -> None:

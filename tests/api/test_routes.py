@@ -104,6 +104,27 @@ async def test_a_known_answer_is_not_sent_again(client: httpx.AsyncClient) -> No
     assert again.headers["etag"] == first.headers["etag"]
 
 
+async def test_a_hot_answer_is_the_same_as_the_first(client: httpx.AsyncClient) -> None:
+    first = await client.get("/api/v1/leaderboard?limit=7")
+    again = await client.get("/api/v1/leaderboard?limit=7")
+
+    assert again.content == first.content
+    assert dict(again.headers) == dict(first.headers)
+
+
+async def test_an_answer_is_compressed_only_for_who_accepts_it(
+    client: httpx.AsyncClient,
+) -> None:
+    plain = await client.get("/api/v1/leaderboard", headers={"accept-encoding": "identity"})
+    small = await client.get("/api/v1/leaderboard", headers={"accept-encoding": "gzip"})
+
+    assert "content-encoding" not in plain.headers
+    assert small.headers["content-encoding"] == "gzip"
+    assert int(small.headers["content-length"]) * 5 < int(plain.headers["content-length"])
+    assert small.content == plain.content
+    assert small.headers["etag"] != plain.headers["etag"]
+
+
 @pytest.mark.parametrize(
     ("params", "pointer"),
     [
@@ -239,9 +260,14 @@ async def test_without_a_release_nothing_is_served_and_nothing_breaks() -> None:
 
 async def test_a_fault_of_ours_is_a_problem_without_its_traceback(release: Release) -> None:
     class Broken(Holder):
+        asked = 0
+
         @property
         def release(self) -> Release | None:
-            raise RuntimeError("secret detail")
+            self.asked += 1
+            if self.asked > 1:
+                raise RuntimeError("secret detail")
+            return None
 
     transport = httpx.ASGITransport(app=create_app(Broken()))
     async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
