@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import floor, sqrt
+from math import ceil, floor, sqrt
 from statistics import fmean, median
 
 from miner.refusals import CounterBackwardsError, CounterResetError, CounterStuckError
@@ -133,25 +133,69 @@ def placed_on_grid(ticks: Sequence[Tick], calibration: TickCalibration) -> list[
     """Ticks that were seen late, placed by the best timed of them and the known period.
 
     A tick was the last one before it was seen, so the grid of the best timed tick says when
-    it came, within jitter and drift. Where that is not clear, or contradicts what was seen,
-    a tick stays as it was seen.
+    it came, within jitter and drift. If it was seen when a tick was just due, the next tick
+    tells whether that one was in. Where it is not clear, or contradicts what was seen, a tick
+    stays as it was seen.
+
+    Args:
+        ticks: In the order of time.
+        calibration: The counter's period.
     """
     if not ticks:
         return []
-    anchor = min(ticks, key=lambda tick: tick.half_width_ns)
-    return [tick if tick is anchor else _placed(tick, anchor, calibration) for tick in ticks]
+    grid = _Grid(anchor=min(ticks, key=lambda tick: tick.half_width_ns), calibration=calibration)
+    placed: list[Tick] = []
+    following: int | None = None
+    for tick in reversed(ticks):
+        number = grid.number(tick, following)
+        placed.append(tick if number is None else grid.narrowed(tick, number))
+        following = grid.only_number(placed[-1])
+    return placed[::-1]
 
 
-def _placed(tick: Tick, anchor: Tick, calibration: TickCalibration) -> Tick:
-    period_ns = calibration.period_ns
-    turns = floor((tick.latest_ns - anchor.at_ns) / period_ns)
-    due_ns = anchor.at_ns + turns * period_ns
-    off_ns = calibration.jitter_ns + abs(turns) * calibration.drift_ns
-    slack_ns = anchor.half_width_ns + _SIGMAS * off_ns
-    if min(tick.latest_ns - due_ns, due_ns + period_ns - tick.latest_ns) <= slack_ns:
-        return tick
-    earliest_ns = max(tick.earliest_ns, floor(due_ns - slack_ns))
-    latest_ns = min(tick.latest_ns, floor(due_ns + slack_ns))
-    if earliest_ns > latest_ns:
-        return tick
-    return Tick(earliest_ns=earliest_ns, latest_ns=latest_ns, energy_mj=tick.energy_mj)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grid:
+    """Where ticks are due: whole periods from the anchor, which has number 0."""
+
+    anchor: Tick
+    calibration: TickCalibration
+
+    def due_ns(self, number: int) -> float:
+        """When a tick is due."""
+        return self.anchor.at_ns + number * self.calibration.period_ns
+
+    def slack_ns(self, number: int) -> float:
+        """How far off that may be."""
+        off_ns = self.calibration.jitter_ns + abs(number) * self.calibration.drift_ns
+        return self.anchor.half_width_ns + _SIGMAS * off_ns
+
+    def number(self, tick: Tick, following: int | None) -> int | None:
+        """Number of a tick, given the next one's if that is known to be the very next."""
+        number = self._last_due(tick.latest_ns)
+        slack_ns = self.slack_ns(number)
+        if tick.latest_ns - self.due_ns(number) <= slack_ns:
+            candidates = {number, number - 1}
+        elif self.due_ns(number + 1) - tick.latest_ns <= slack_ns:
+            candidates = {number + 1, number}
+        else:
+            return number
+        return following - 1 if following is not None and following - 1 in candidates else None
+
+    def only_number(self, tick: Tick) -> int | None:
+        """Number of a tick whose span has room for one tick alone, or None."""
+        number = self._last_due(tick.at_ns + self.calibration.period_ns / 2)
+        earlier_ns = self.due_ns(number - 1) + self.slack_ns(number)
+        later_ns = self.due_ns(number + 1) - self.slack_ns(number)
+        return number if earlier_ns < tick.earliest_ns and tick.latest_ns < later_ns else None
+
+    def narrowed(self, tick: Tick, number: int) -> Tick:
+        """A tick within its own span and what the grid allows."""
+        due_ns, slack_ns = self.due_ns(number), self.slack_ns(number)
+        earliest_ns = max(tick.earliest_ns, floor(due_ns - slack_ns))
+        latest_ns = min(tick.latest_ns, ceil(due_ns + slack_ns))
+        if earliest_ns > latest_ns:
+            return tick
+        return Tick(earliest_ns=earliest_ns, latest_ns=latest_ns, energy_mj=tick.energy_mj)
+
+    def _last_due(self, at_ns: float) -> int:
+        return floor((at_ns - self.anchor.at_ns) / self.calibration.period_ns)

@@ -110,6 +110,18 @@ def test_a_tick_off_the_grid_stays_as_it_was_seen() -> None:
     assert placed_on_grid([tick(0, 0), off], CALIBRATION) == [tick(0, 0), off]
 
 
+def test_a_tick_seen_when_the_next_was_due_is_told_by_its_follower() -> None:
+    """Read 1 ms after 200 ms, with 2 ms of slack: the tick of 100 ms, or that of 200 ms?"""
+    calibration = TickCalibration(period_ns=PERIOD_NS, jitter_ns=600_000, drift_ns=0.0, count=10)
+    seen = tick(105_000_000, 201_000_000)
+
+    at_300 = placed_on_grid([tick(0, 0), seen, tick(290_000_000, 301_000_000)], calibration)
+    unknown = placed_on_grid([tick(0, 0), seen], calibration)
+
+    assert at_300[1].earliest_ns == pytest.approx(200_000_000, abs=2_000_000)
+    assert unknown[1] == seen
+
+
 def test_nothing_is_placed_from_nothing() -> None:
     assert placed_on_grid([], CALIBRATION) == []
 
