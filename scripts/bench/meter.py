@@ -1,7 +1,8 @@
 """The meter beside zeus and codecarbon: error on the same curves, and CPU share.
 
 Every scenario is a process of its own, as the anchors keep state. Processes get ready in
-waves, so that their start-up does not disturb the windows of others.
+waves, three meters on three ticks at a time and mostly asleep, so that their start-up does not
+disturb the windows of others. All of it takes about eight minutes.
 """
 
 import os
@@ -22,10 +23,8 @@ from scripts.bench.meter_scenario import Outcome, Scenario
 METERS = ("ours", "zeus", "codecarbon")
 EDGES = ("idle", "busy")
 TICKS_SECONDS = (0.1, 0.02, 0.01)
-WINDOWS = ((30.0, 3), (5.0, 8), (1.0, 20), (0.2, 40))
+WINDOWS = ((30.0, 2), (5.0, 6), (1.0, 20), (0.2, 30))
 """(length in s, repeats); the longest first, as they fill the waves best."""
-_WAVE = 9
-"""Processes at a time: three meters on three ticks, mostly asleep."""
 _START_SECONDS = 120.0
 _PATIENCE = 6.0
 
