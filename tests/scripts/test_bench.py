@@ -1,6 +1,7 @@
 """The benchmark's entries, and one scenario run for real."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,6 @@ from scripts.bench import __main__ as runner
 from scripts.bench import meter
 from scripts.bench.entries import Entry, entry, labelled
 from scripts.bench.meter_scenario import Scenario
-from tests.support.needs import need_distribution
 
 
 def test_a_name_carries_its_conditions() -> None:
@@ -62,8 +62,8 @@ def test_a_missing_anchor_is_named_with_its_extra(
 
 @pytest.mark.parametrize("name", ["ours", "zeus"])
 def test_a_scenario_runs_in_a_process_of_its_own(name: str) -> None:
-    if name != "ours":
-        need_distribution(name)
+    if name != "ours" and find_spec(name) is None:
+        pytest.skip(f"{name} is an anchor that only `make bench` installs")
     scenario = Scenario(
         meter=name, edges="idle", tick_seconds=0.02, window_seconds=0.2, repeats=1, seed=1
     )
