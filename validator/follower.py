@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 
@@ -11,7 +12,7 @@ from protocol.chain import Block, Chain
 from protocol.errors import ChainError, Error
 from protocol.ids import BlockNumber, RoundNumber
 from protocol.rounds import Schedule
-from validator.round import RoundStory
+from validator.ports import Clock
 
 _log = structlog.get_logger(__name__)
 
@@ -57,8 +58,8 @@ class HeadClock:
         """Wall-clock time (ms)."""
         return time.time_ns() // _NS_PER_MS
 
-    async def start(self) -> None:
-        """See the first block.
+    async def look(self) -> None:
+        """See the newest block, once.
 
         Raises:
             ChainError: If the chain does not answer.
@@ -71,7 +72,7 @@ class HeadClock:
         away_since: float | None = None
         while True:
             try:
-                await self._see(await self.chain.head())
+                await self.look()
             except ChainError as error:
                 away_since = away_since or time.monotonic()
                 if time.monotonic() - away_since > _ALARM_SECONDS:
@@ -92,6 +93,14 @@ class HeadClock:
 _NS_PER_MS = 10**6
 
 
+class Story(Protocol):
+    """Plays a round, from wherever it stands."""
+
+    async def play(self, number: RoundNumber) -> None:
+        """The whole round."""
+        ...
+
+
 class Follower:
     """Plays every round once: those that were left open, and each new one.
 
@@ -104,8 +113,8 @@ class Follower:
 
     def __init__(
         self,
-        story: RoundStory,
-        clock: HeadClock,
+        story: Story,
+        clock: Clock,
         schedule: Schedule,
         unsettled: Callable[[], tuple[RoundNumber, ...]],
     ) -> None:

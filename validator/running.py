@@ -60,7 +60,7 @@ async def run(settings: Settings) -> None:
         genesis_hash = await chain.genesis_hash()
         store.claim(signer.hotkey, genesis_hash, netuid)
         clock = HeadClock(chain, settings.profile.block_seconds)
-        await clock.start()
+        await clock.look()
         miners = await stack.enter_async_context(_miners(settings, signer))
         judge = Judge(
             hotkey=signer.hotkey,
