@@ -116,13 +116,13 @@ def run_stack(
 
 
 def measure_margins(
-    local: LocalModel, dtype: Dtype, count: int, folder: Path
+    local: LocalModel, dtype: Dtype, count: int, *, cheats: Sequence[str], folder: Path
 ) -> dict[str, Margins]:
     """Margins of every stack's answers under the reference weights, kept stack by stack."""
     folder.mkdir(parents=True, exist_ok=True)
     verifier: LoadedModel | None = None
     measured: dict[str, Margins] = {}
-    for stack in (*HONEST, *DISHONEST):
+    for stack in (*HONEST, *(stack for stack in DISHONEST if stack.name in cheats)):
         path = folder / f"{stack.name}.json"
         if not path.exists():
             verifier = verifier or load_verifier(local.folder, dtype=dtype, threads=1)
@@ -161,7 +161,7 @@ def table(tested: dict[str, Margins], thresholds: ProofThresholds) -> str:
         cells += [f"{row.largest_margin:.3f}"]
         cells += [f"{row.failing_share[count]:.2%}" for count in TABLE_COUNTS]
         lines.append(" | ".join(cells))
-    for cheat in ("fp8", "int4", "drop1"):
+    for cheat in [name for name in ("fp8", "int4", "drop1") if name in tested]:
         cells = [f"{cheat} in 10 % of the prompts", "", "", ""]
         for count in TABLE_COUNTS:
             share = failing_mixtures(tested[cheat], tested["batch 1"], 0.1, thresholds, count)
@@ -189,7 +189,10 @@ def main() -> int:
     local = resolve_model(options.model, cache_dir() / "models")
     name = f"{local.id.replace('/', '--')}-{local.revision}-{options.dtype}-{options.prompts}"
     folder = cache_dir() / "calibration" / name
-    even, odd = held_out(measure_margins(local, options.dtype, options.prompts, folder))
+    measured = measure_margins(
+        local, options.dtype, options.prompts, cheats=options.cheats, folder=folder
+    )
+    even, odd = held_out(measured)
     honest = [stack.name for stack in HONEST]
     thresholds = set_thresholds(
         {stack: even[stack] for stack in honest},
@@ -209,6 +212,7 @@ def _options() -> Namespace:
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--prompts", type=int, default=96)
+    parser.add_argument("--cheats", nargs="*", default=list(CHEATS), choices=list(CHEATS))
     parser.add_argument("--version", default="1", help="version of the thresholds file")
     return parser.parse_args()
 

@@ -155,10 +155,11 @@ def test_bounds_are_linear_between_calibrated_counts_and_rounded_up() -> None:
     assert THRESHOLDS.bound_at(64) == THRESHOLDS.bound_at(1000) == THRESHOLDS.bounds[-1]
 
 
-def test_shipped_thresholds_cover_the_small_model() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_shipped_thresholds_cover_the_small_model(dtype: str) -> None:
     file = load_thresholds()
 
-    entry = thresholds_for(file, model=MODEL.id, revision=MODEL.revision, dtype="float32")
+    entry = thresholds_for(file, model=MODEL.id, revision=MODEL.revision, dtype=dtype)
 
     assert entry.bounds[0].sample_count == 1
 
