@@ -123,7 +123,7 @@ class NvmlDevice:
 
     def compute_pids(self) -> tuple[int, ...] | None:
         """Compute processes on the device, as host PIDs; None when the driver does not tell."""
-        processes = self._maybe("nvmlDeviceGetComputeRunningProcesses")
+        processes = self._maybe("nvmlDeviceGetComputeRunningProcesses_v3")
         return None if processes is None else tuple(process.pid for process in processes)
 
     def _read_facts(self, index: int) -> DeviceFacts:

@@ -465,3 +465,12 @@ def test_gain_scales_counter_and_trace_alike() -> None:
 
     assert measured.energy == pytest.approx(315, rel=1e-3)
     assert Flag.TRACE_APART not in measured.flags
+
+
+def test_an_old_driver_without_process_lists_means_unknown() -> None:
+    missing = Fault(
+        function="nvmlDeviceGetComputeRunningProcesses_v3",
+        code=pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+    )
+    with meter_bench(CONSTANT.model_copy(update={"faults": (missing,)})) as bench:
+        assert Flag.PROCESSES_UNKNOWN in metered(bench).flags
