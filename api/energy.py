@@ -70,6 +70,8 @@ class EnergyFigure:
     speed_tokens_per_second: float | None
     """Output speed that one request sees."""
     energy_wh_per_1k_queries: float | None = None
+    is_comparable: bool = True
+    """False for shortened workloads and stand-in prompts: shown, never ranked with the rest."""
     operator_count: int | None = None
     report_count: int | None = None
     agreement: str = ""

@@ -17,6 +17,7 @@ from api.footprint import Estimate, Factor, sensor_spread
 from protocol.ids import Digest, Hotkey
 from protocol.messages import Cell, CellValue, RoundRecord, Status
 from protocol.units import wh_per_1k_from_uwh, wh_per_mtok
+from protocol.workload import FULL_TAGGED
 
 _TRUST = ("verified", "estimated", "simulated")
 _FAMILIES = (
@@ -149,6 +150,7 @@ def _figure(opinions: tuple[Opinion, ...], names: Mapping[str, ModelSlug]) -> En
         repository=f"{cell.model}@{cell.revision}",
         speed_tokens_per_second=None,
         energy_wh_per_1k_queries=wh_per_1k_from_uwh(middle.value.energy_per_1k_queries_uwh),
+        is_comparable=cell.workload == FULL_TAGGED.key,
         operator_count=max(value.operator_count for value in values),
         report_count=max(value.report_count for value in values),
         agreement=middle.value.label,

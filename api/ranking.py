@@ -17,6 +17,10 @@ RANKED_STATUSES = frozenset({Status.VERIFIED, Status.PUBLISHED, Status.MODELLED}
 """What a ranking holds unless it is asked for more: nothing simulated, nothing estimated."""
 
 
+_APART = frozenset({Status.SIMULATED, Status.ESTIMATED})
+"""Asked for by name and apart from the rest, so shortened workloads may show there."""
+
+
 class Sort(StrEnum):
     """What a ranking is ordered by, best first."""
 
@@ -50,6 +54,7 @@ class Filters:
         return (
             row.regime is self.regime
             and row.status in self.statuses
+            and (row.figure.is_comparable or row.status in _APART)
             and (self.access is None or row.access is self.access)
             and _within(row.model.family.lower(), self.families)
             and _within(row.model.id, self.models)

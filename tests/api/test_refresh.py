@@ -10,6 +10,7 @@ from api.catalogue import Catalogue, ModelSlug
 from api.energy import Regime
 from api.grid.intensity import Period
 from api.prices import NoPrices
+from api.ranking import Filters
 from api.refresh import Sources, refresh
 from api.release import Holder
 from api.store import Store
@@ -93,6 +94,21 @@ async def test_a_simulated_cell_never_stands_for_a_provider(
     assert {row.access.value for row in release.rows if row.status is Status.SIMULATED} == {
         "self-hosted"
     }
+
+
+async def test_a_verified_cell_of_a_shortened_workload_is_in_no_ranking(
+    small_catalogue: Catalogue, store: Store
+) -> None:
+    log = DevLog()
+    smoke = cell("meta-llama/Llama-3.1-8B-Instruct", gpu="NVIDIA H100 80GB HBM3")
+    log.add_round([value(smoke, status="verified")])
+
+    release = await refresh(sources_of(small_catalogue, store, {"http://v": log}), Holder(), NOW)
+
+    rows = [row for row in release.rows if row.status is Status.VERIFIED]
+    filters = Filters(regime=Regime.SINGLE, statuses=frozenset(Status))
+    assert rows
+    assert not any(filters.admits(row) for row in rows)
 
 
 async def test_the_network_view_shows_rounds_and_miners(

@@ -14,6 +14,7 @@ from protocol.ids import Digest, RoundNumber
 from protocol.merkle import MerkleTree
 from protocol.messages import Cell, CellValue, MeterKind, RoundRecord, TreeHead, Verdict
 from protocol.signing import Signed, sign
+from protocol.workload import FULL_TAGGED
 from tests.support import factories
 from tests.support.keys import ALICE, DevSigner
 
@@ -28,9 +29,9 @@ def cell(model: str = "HuggingFaceTB/SmolLM2-135M-Instruct", **changes: object) 
 
 
 def real_cell(model: str = "meta-llama/Llama-3.1-8B-Instruct") -> Cell:
-    """A cell that only a real GPU gives."""
+    """A cell of the full workload that only a real GPU gives."""
     changes = {"gpu": "NVIDIA H100 80GB HBM3", "meter": MeterKind.NVML}
-    return cell(model, **changes)
+    return cell(model, workload=FULL_TAGGED.key, **changes)
 
 
 def value(
