@@ -27,7 +27,6 @@ from validator.checks import (
 from validator.physics import Background, Baseline, check_physics
 from validator.verdicts import Case, proof_finding
 
-
 _SPARSE = frozenset(
     {
         "Qwen/Qwen3-30B-A3B",
