@@ -14,18 +14,13 @@ from miner.holdings import HeldModel
 from miner.reporting import PromptRun, Task
 from miner.session import Stamp, Watch
 from protocol.errors import WorkloadError
-from protocol.generation import (
-    WARM_UP_SHORT_RUNS,
-    WARM_UP_SHORT_TOKENS,
-    LoadedModel,
-    load_model,
-)
+from protocol.generation import LoadedModel, load_model
 from protocol.ids import Nonce
 from protocol.messages import ModelRef
 from protocol.models import Dtype
 from protocol.nonce_chain import first_nonce, next_nonce
 from protocol.prompts import tagged_prompt
-from protocol.workload import Workload, WorkloadForm
+from protocol.workload import WARM_UP_TOKENS, Workload, WorkloadForm
 
 ENGINE_NAME = "transformers"
 
@@ -75,11 +70,12 @@ class TransformersEngine:
             WorkloadError: If model or prompts are not usable.
             StoppedError: If `watch` ended it.
         """
-        model, new_tokens = self._load(task.model), task.workload.new_tokens
-        text = _text(task.workload.form, first_nonce(task.seed), self._prompts(task.workload)[0])
+        model, workload = self._load(task.model), task.workload
+        new_tokens = workload.new_tokens
+        text = _text(workload.form, first_nonce(task.seed), self._prompts(workload)[0])
         try:
             ids = model.encode(text, new_tokens=new_tokens)
-            for length in (new_tokens, *[WARM_UP_SHORT_TOKENS] * WARM_UP_SHORT_RUNS):
+            for length in (new_tokens, *[WARM_UP_TOKENS] * workload.warm_up_runs):
                 watch(0)
                 model.generate(ids, new_tokens=length)
         except RuntimeError as error:

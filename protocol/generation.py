@@ -29,9 +29,6 @@ from protocol.models import Dtype
 
 DEFAULT_CONTEXT_TOKENS = 512
 """Context assumed for a model that states none (AI Energy Score v1)."""
-WARM_UP_SHORT_RUNS = 10
-"""Warm-up runs of two tokens after the full one (AI Energy Score v1)."""
-WARM_UP_SHORT_TOKENS = 2
 
 _BATCH_TOKENS = 768
 """Positions re-scored at once, padding included: enough to keep a core's caches busy."""
@@ -92,12 +89,6 @@ class LoadedModel:
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(len(ids)) from error
         return tuple(output[0, len(ids) :].tolist())
-
-    def warm_up(self, ids: Sequence[int], *, new_tokens: int) -> None:
-        """One full answer and ten of two tokens, so that the measured pass starts warm."""
-        self.generate(ids, new_tokens=new_tokens)
-        for _ in range(WARM_UP_SHORT_RUNS):
-            self.generate(ids, new_tokens=WARM_UP_SHORT_TOKENS)
 
     def score_margins(
         self, samples: Sequence[tuple[Sequence[int], Sequence[int]]]

@@ -42,7 +42,7 @@ DEVNET = Network(
     netuid=Netuid(2),
     schedule=Schedule(round_blocks=240, commit_blocks=160, reveal_blocks=220),
     workload=SMOKE_TAGGED,
-    sample_count=4,
+    sample_count=3,
     accepts_simulated=True,
     allows_private_addresses=True,
     block_seconds=2.0,

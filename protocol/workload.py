@@ -14,6 +14,10 @@ SMOKE_WORKLOAD_NAME = "aies-textgen-v1-smoke"
 """A shortened workload for demo and tests; by another name, so never ranked with the full one."""
 
 
+WARM_UP_TOKENS = 2
+"""New tokens of a short warm-up run (AI Energy Score v1)."""
+
+
 class WorkloadForm(StrEnum):
     """How the prompts are put to the model."""
 
@@ -46,6 +50,8 @@ class Workload:
     new_tokens: int = 10
     """Tokens generated per prompt: the minimum is the maximum."""
     batch_size: int = 1
+    warm_up_runs: int = 10
+    """Runs of `WARM_UP_TOKENS` before the window, after one full answer (AI Energy Score v1)."""
 
     @property
     def key(self) -> str:
@@ -72,5 +78,6 @@ SMOKE_TAGGED = Workload(
     name=SMOKE_WORKLOAD_NAME,
     form=WorkloadForm.TAGGED,
     prompts=PromptSet.STANDIN_SHORT,
-    prompt_count=6,
+    prompt_count=4,
+    warm_up_runs=1,
 )

@@ -17,6 +17,7 @@ from itertools import product
 from pathlib import Path
 
 from protocol.errors import ConfigurationError
+from protocol.units import Seconds, milliseconds
 from scripts.bench.entries import Entry, entry, labelled
 from scripts.bench.meter_scenario import Outcome, Scenario
 
@@ -66,7 +67,7 @@ def _entries(outcomes: dict[Scenario, Outcome], anchors: dict[str, str]) -> Iter
             theirs = outcomes[scenario.model_copy(update={"meter": name})]
             labels: dict[str, str | float] = {
                 "edges": scenario.edges,
-                "tick_ms": scenario.tick_seconds * 1e3,
+                "tick_ms": milliseconds(Seconds(scenario.tick_seconds)),
                 "window_s": scenario.window_seconds,
             }
             for kind, summary in (("mean", statistics.fmean), ("max", max)):

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from protocol.units import joules_from_wh, watt_hours_from_kwh
 from scripts.bench.loads import IDLE_WATTS, bursts, language_model
 from scripts.devnet.gpu.config import DeviceConfig, GpuConfig
 from scripts.devnet.gpu.device import SimulatedDevice
@@ -125,7 +126,8 @@ class CodeCarbon:
     def end(self) -> tuple[float, float | None]:
         """Close it."""
         self._tracker.stop()
-        energy_joules = self._tracker.final_emissions_data.gpu_energy * 3_600_000
+        energy_kwh = self._tracker.final_emissions_data.gpu_energy
+        energy_joules = joules_from_wh(watt_hours_from_kwh(energy_kwh))
         self._tracker = self._make()
         return energy_joules, None
 

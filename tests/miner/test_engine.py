@@ -150,7 +150,7 @@ def test_the_model_is_loaded_once_and_warmed_up_before_the_run() -> None:
     engine.run(wanted, Steps(), seen_nothing)
 
     assert loads == [HELD.folder]
-    assert warm_up == [10] + [2] * 10
+    assert warm_up == [10] + [2] * wanted.workload.warm_up_runs
     assert model.lengths[len(warm_up) :] == [10] * 3
 
 

@@ -138,16 +138,6 @@ def test_samples_that_no_model_could_score_are_refused(
         model.score_margins([sample])
 
 
-def test_warm_up_leaves_the_answers_alone(
-    model: LoadedModel, runs: list[tuple[tuple[int, ...], tuple[int, ...]]]
-) -> None:
-    prompt, answer = runs[2]
-
-    model.warm_up(prompt[:2], new_tokens=2)
-
-    assert model.generate(prompt, new_tokens=NEW_TOKENS) == answer
-
-
 def test_an_empty_folder_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(WorkloadError, match="no usable model") as caught:
         load_model(tmp_path, dtype="float32")

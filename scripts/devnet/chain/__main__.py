@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bittensor_core import Keypair
 
-from protocol.units import rao_from_tao
 from protocol.networks import DEVNET
+from protocol.units import rao_from_tao
 from scripts.devnet.chain.node import Node
 from scripts.devnet.chain.registration import register
 from scripts.devnet.chain.server import HOST, serving

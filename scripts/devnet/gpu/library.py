@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import pynvml
 
+from protocol.units import Watts, milliwatts
 from scripts.devnet.gpu.config import GpuConfig
 from scripts.devnet.gpu.device import SimulatedDevice
 
@@ -201,13 +202,13 @@ class SimulatedLibrary:
 
     def limit(self, device: SimulatedDevice, out: int) -> int:
         """Enforced, set and default power limit."""
-        return _put(c_uint, out, round(device.config.power_limit_watts * 1e3))
+        return _put(c_uint, out, milliwatts(Watts(device.config.power_limit_watts)))
 
     def limits(self, device: SimulatedDevice, low: int, high: int) -> int:
         """`nvmlDeviceGetPowerManagementLimitConstraints`."""
-        limit_mw = device.config.power_limit_watts * 1e3
+        limit_mw = milliwatts(Watts(device.config.power_limit_watts))
         _put(c_uint, low, round(limit_mw * _MIN_LIMIT_SHARE))
-        return _put(c_uint, high, round(limit_mw))
+        return _put(c_uint, high, limit_mw)
 
     def memory(self, device: SimulatedDevice, out: int) -> int:
         """`nvmlDeviceGetMemoryInfo`."""
