@@ -30,7 +30,7 @@ from scripts.devnet.tables import print_tables
 from scripts.smollm2 import ensure_smollm2
 
 DEFAULT_API_PORT = 8730
-_CONSOLE = Console(highlight=False)
+_CONSOLE = Console(highlight=False, soft_wrap=True)
 _BEGUN_SECONDS = time.monotonic()
 
 

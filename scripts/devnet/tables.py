@@ -39,14 +39,15 @@ class LastRound:
 async def print_tables(stage: Stage, console: Console) -> None:
     """Both tables, and where to look further."""
     last = await _last_round(stage)
-    weights = await _weights(stage)
     console.print()
-    console.print(_miners_table(stage, last, weights))
+    console.print(_miners_table(stage, last, await _weights(stage), await _models(stage)))
     console.print()
     console.print(await _ranking_table(stage))
     console.print()
     console.print("Every joule above is [bold]simulated[/bold]: the GPUs are; the tokens are real.")
-    console.print(f"Ranking: {stage.api_url}/?regime=single   API: {stage.api_url}/docs")
+    console.print(
+        f"Ranking: {stage.api_url}/?regime=single&status=simulated   API: {stage.api_url}/docs"
+    )
     console.print(f"Log: {stage.validator_url}/v1/log/head   Chain: {stage.endpoint}")
 
 
@@ -102,22 +103,32 @@ async def _weights(stage: Stage) -> dict[Hotkey, float]:
     return {neuron.hotkey: row.get(Uid(neuron.uid), 0) / total for neuron in metagraph.neurons}
 
 
-def _miners_table(stage: Stage, last: LastRound, weights: Mapping[Hotkey, float]) -> Table:
+async def _models(stage: Stage) -> dict[Hotkey, str]:
+    """The model of each miner's newest run, in the miner's own words."""
+    models = {}
+    for miner in stage.miners:
+        ended = (await stage.get(f"{miner.url}/v1/status"))["last_rounds"]
+        models[miner.hotkey] = str(ended[0]["model_id"]).rpartition("/")[2] if ended else "-"
+    return models
+
+
+def _miners_table(
+    stage: Stage, last: LastRound, weights: Mapping[Hotkey, float], models: Mapping[Hotkey, str]
+) -> Table:
     table = Table(
         title=f"Miners after round {last.record.round} on {DEVNET.name} (simulated GPUs)",
         title_justify="left",
     )
-    table.add_column("miner")
-    table.add_column("model")
-    table.add_column("Wh / 1k output tokens", justify="right")
+    table.add_column("miner and model", no_wrap=True)
+    table.add_column("Wh / 1k\noutput tokens", justify="right", no_wrap=True)
     table.add_column("verdict and reason", overflow="fold")
-    table.add_column("score", justify="right")
-    table.add_column("weight on chain", justify="right")
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("weight\non chain", justify="right", no_wrap=True)
     for miner in stage.miners:
         verdict, score = last.verdicts.get(miner.hotkey), last.scores.get(miner.hotkey)
+        about = f"{miner.part.behaviour}\n{models[miner.hotkey]}"
         table.add_row(
-            f"{miner.part.name}\n[dim]{miner.part.behaviour}[/dim]",
-            _model(verdict),
+            f"{miner.part.name}\n[dim]{about}[/dim]",
             _energy(verdict),
             _verdict(verdict, score),
             f"{score.report_score_ppm / PPM_ONE:.2f}" if score else "-",
@@ -126,12 +137,6 @@ def _miners_table(stage: Stage, last: LastRound, weights: Mapping[Hotkey, float]
     burned = sum(weights.values()) - sum(weights.get(miner.hotkey, 0) for miner in stage.miners)
     table.caption = f"{burned:.1%} unearned, burned through the subnet owner's UID"
     return table
-
-
-def _model(verdict: Verdict | None) -> str:
-    if verdict is None or verdict.cell is None:
-        return "-"
-    return verdict.cell.model.rpartition("/")[2]
 
 
 def _energy(verdict: Verdict | None) -> str:
@@ -156,15 +161,17 @@ async def _ranking_table(stage: Stage) -> Table:
         limit=_RANKING_ROWS,
     )
     table = Table(title="The top of the API's ranking, regime single", title_justify="left")
-    for name in ("rank", "model", "provider", "place"):
-        table.add_column(name)
-    for name in ("gCO2e / Mtok output", "interval", "Wh / Mtok", "g / kWh", "PUE"):
-        table.add_column(name, justify="right")
+    table.add_column("rank")
+    table.add_column("model, provider, place", no_wrap=True)
+    table.add_column("gCO2e / Mtok\noutput", justify="right", no_wrap=True)
+    table.add_column("Wh / Mtok", justify="right", no_wrap=True)
+    table.add_column("g / kWh", justify="right", no_wrap=True)
     table.add_column("status")
     for row in answer["rows"]:
         table.add_row(*_ranking_row(row))
     if not answer["rows"]:
         raise ChildError("the API's ranking holds no row of this network")
+    table.caption = "Intervals at 95 %; a rank range where intervals overlap"
     return table
 
 
@@ -173,13 +180,9 @@ def _ranking_row(row: dict[str, Any]) -> tuple[str, ...]:
     low, high = row["rank_low"], row["rank_high"]
     return (
         str(low) if low == high else f"{low}-{high}",
-        row["model"]["name"],
-        row["provider"]["name"],
-        row["place"]["name"],
-        f"{carbon['value']:.3g}",
-        f"{carbon['low']:.3g} to {carbon['high']:.3g}",
-        f"{factors['energy']['value']:.3g}",
-        f"{factors['grid']['value']:.3g}",
-        f"{factors['pue']['value']:.2f}",
+        f"{row['model']['name']}\n[dim]{row['provider']['name']}, {row['place']['name']}[/dim]",
+        f"{carbon['value']:,.0f}\n[dim]{carbon['low']:,.0f} to {carbon['high']:,.0f}[/dim]",
+        f"{factors['energy']['value']:,.0f}",
+        f"{factors['grid']['value']:,.0f}",
         f"{row['status']}, {factors['energy']['agreement']}",
     )
