@@ -24,8 +24,8 @@ from protocol.errors import ConfigurationError, Error
 from protocol.ids import RoundNumber
 from protocol.model_files import cache_dir
 from protocol.networks import DEVNET
-from scripts.devnet.processes import Fleet, free_port
-from scripts.devnet.stage import Stage, open_stage
+from scripts.devnet.processes import Fleet, free_port, import_early
+from scripts.devnet.stage import TORCH_ENVIRONMENT, Stage, open_stage
 from scripts.devnet.tables import print_tables
 from scripts.smollm2 import ensure_smollm2
 
@@ -85,6 +85,8 @@ async def play(options: argparse.Namespace) -> None:
     with exclusive(folder):
         _say("preparing the model SmolLM2-135M-Instruct")
         model = await asyncio.to_thread(ensure_smollm2, cache_dir())
+        os.environ.update(TORCH_ENVIRONMENT)  # read when torch is imported, so before it is
+        import_early("protocol.generation", "protocol.subtensor", "fastapi", "uvicorn")
         async with Fleet(folder / "logs") as fleet:
             _say("starting chain, validator, five miners and API")
             port = _api_port(options.api_port)

@@ -1,39 +1,64 @@
 """The demo's child processes: started together, watched, and surely ended.
 
-Each child runs in its own process group and asks the kernel to be ended with its parent
-(`PR_SET_PDEATHSIG`), so that even a killed demo leaves no process and no port behind.
+Each child is a process of its own, forked from a server that has the heavy imports done
+(multiprocessing's forkserver): torch and transformers take seconds of a core, and six parts
+would pay them at once. It runs a module as `python -m` would, in its own session, and watches the
+demo, so that even a killed one leaves no process and no port behind.
 """
 
 import asyncio
 import contextlib
-import ctypes
+import multiprocessing
 import os
+import runpy
 import signal
 import socket
+import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from protocol.errors import Error
 
-_PR_SET_PDEATHSIG = 1
 _GRACE_SECONDS = 8.0
+_POLL_SECONDS = 0.05
 _TAIL_LINES = 12
 _SETTINGS_PREFIXES = ("MINER_", "VALIDATOR_", "API_", "DATABASE_URL")
 """The user's own settings, which must not leak into the demo's parts."""
+_CONTEXT = multiprocessing.get_context("forkserver")
 
 
 class ChildError(Error):
     """A child process ended before its time."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What a child runs."""
+
+    module: str
+    """Run as `python -m` would."""
+    arguments: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to the parent's environment, less the user's own settings of the parts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
     """One running part of the network."""
 
     name: str
-    process: asyncio.subprocess.Process
+    program: Program
+    process: ForkServerProcess
     log_path: Path
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid or 0
 
     def check_alive(self) -> None:
         """Raise if the process has ended.
@@ -41,10 +66,23 @@ class Child:
         Raises:
             ChildError: With the last lines of its log.
         """
-        if self.process.returncode is not None:
+        if self.process.exitcode is not None:
             tail = "\n".join(self._tail()) or "(no output)"
-            message = f"{self.name} ended with status {self.process.returncode}:\n{tail}"
+            message = f"{self.name} ended with status {self.process.exitcode}:\n{tail}"
             raise ChildError(message, hint=f"Its whole log is {self.log_path}.")
+
+    async def wait(self) -> int:
+        """Its exit status, once it has ended."""
+        while self.process.exitcode is None:
+            await asyncio.sleep(_POLL_SECONDS)
+        return self.process.exitcode
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to it and to whatever it has started."""
+        if self.process.exitcode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+                os.killpg(self.pid, number)
 
     def _tail(self) -> list[str]:
         return self.log_path.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
@@ -52,7 +90,7 @@ class Child:
 
 @dataclass(slots=True)
 class Fleet:
-    """All children of one demo; leaving the context ends them, last started first."""
+    """All children of one demo; leaving the context ends them."""
 
     log_folder: Path
     children: list[Child] = field(default_factory=list)
@@ -64,23 +102,17 @@ class Fleet:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def start(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str]
-    ) -> Child:
+    async def start(self, name: str, program: Program) -> Child:
         """Start one part in the log folder, its output in `<name>.log` there."""
         log_path = self.log_folder / f"{name}.log"
-        with log_path.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.log_folder,
-                env={**_inherited(), **environment},
-                start_new_session=True,
-                preexec_fn=_end_with_parent,
-            )
-        child = Child(name=name, process=process, log_path=log_path)
+        environment = {**_inherited(), **program.environment}
+        process = _CONTEXT.Process(
+            target=_run,
+            args=(program.module, tuple(program.arguments), environment, log_path),
+            name=name,
+        )
+        await asyncio.to_thread(process.start)
+        child = Child(name=name, program=program, process=process, log_path=log_path)
         self.children.append(child)
         return child
 
@@ -91,16 +123,19 @@ class Fleet:
 
     async def stop(self) -> None:
         """Ask every part to end, and end what does not within the grace time."""
-        for child in reversed(self.children):
-            _signal(child, signal.SIGTERM)
-        waits = [asyncio.create_task(child.process.wait()) for child in self.children]
-        if waits:
-            await asyncio.wait(waits, timeout=_GRACE_SECONDS)
-        for child in self.children:
-            _signal(child, signal.SIGKILL)
-        if waits:
-            await asyncio.wait(waits, timeout=_GRACE_SECONDS)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for child in reversed(self.children):
+                child.signal(number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GRACE_SECONDS):
+                    for child in self.children:
+                        await child.wait()
         self.children.clear()
+
+
+def import_early(*modules: str) -> None:
+    """Name modules that all children share; counts if no child was started before."""
+    _CONTEXT.set_forkserver_preload(list(modules))
 
 
 def free_port(preferred: int = 0) -> int:
@@ -122,10 +157,47 @@ def _inherited() -> dict[str, str]:
     }
 
 
-def _signal(child: Child, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.process.pid, number)
+def _run(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], log_path: Path
+) -> None:
+    """In the child: become the program."""
+    os.setsid()
+    threading.Thread(target=_end_with_demo, daemon=True).start()
+    _redirect_output(log_path)
+    os.chdir(log_path.parent)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path.insert(0, str(log_path.parent))
+    sys.argv = [module, *arguments]
+    _see_simulated_gpu()
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _end_with_demo() -> None:
+    demo = multiprocessing.parent_process()
+    if demo is not None:
+        demo.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _redirect_output(log_path: Path) -> None:
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - a descriptor, open for good
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - the same
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115 - the same
+
+
+def _see_simulated_gpu() -> None:
+    """What `sitecustomize` does in a process that was not forked."""
+    from scripts.devnet.gpu.install import (  # noqa: PLC0415 - in the child alone
+        ENVIRONMENT_VARIABLE,
+        install_from_environment,
+    )
+
+    if ENVIRONMENT_VARIABLE in os.environ:
+        install_from_environment()

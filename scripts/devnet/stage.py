@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from protocol.rounds import Phase
 from protocol.wallet import create_dev_wallet
 from scripts.devnet.cast import CAST, VALIDATOR, Part
 from scripts.devnet.chain.control import DevnetControl
-from scripts.devnet.processes import ChildError, Fleet, free_port
+from scripts.devnet.processes import ChildError, Fleet, Program, free_port
 
 _POLL_SECONDS = 0.2
 _READY_SECONDS = 120.0
@@ -28,7 +27,7 @@ _VALIDATOR_STAKE_TAO = 10_000
 _HYPERPARAMETERS = {"WeightsSetRateLimit": 20, "ServingRateLimit": 0}
 _HOTKEY_NAME = "hot"
 
-_TORCH_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+TORCH_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 """Waiting threads sleep: five miners share two cores, and a spinning thread starves the rest."""
 
 Say = Callable[[str], None]
@@ -175,9 +174,8 @@ async def _start_chain(fleet: Fleet, folder: Path) -> str:
     options = [
         f"--set={name}={json.dumps(value)}" for name, value in sorted(_HYPERPARAMETERS.items())
     ]
-    command = [sys.executable, "-m", "scripts.devnet.chain", "--port=0", *options]
-    command += ["--block-seconds=0", f"--ready-file={ready_file}"]
-    await fleet.start("chain", command, {})
+    options += ["--port=0", "--block-seconds=0", f"--ready-file={ready_file}"]
+    await fleet.start("chain", Program(module="scripts.devnet.chain", arguments=options))
     while not ready_file.exists():
         fleet.check_alive()
         await asyncio.sleep(_POLL_SECONDS)
@@ -213,8 +211,9 @@ async def _start_miner(
         "PORT": str(port),
         "DATA_DIR": str(folder / part.name),
     }
-    environment = _prefixed("MINER_", settings) | part.environment() | _TORCH_ENVIRONMENT
-    await fleet.start(part.name, [sys.executable, "-m", part.module, "serve"], environment)
+    environment = _prefixed("MINER_", settings) | part.environment() | TORCH_ENVIRONMENT
+    program = Program(module=part.module, arguments=("serve",), environment=environment)
+    await fleet.start(part.name, program)
     return Miner(part=part, hotkey=hotkey, url=f"http://127.0.0.1:{port}")
 
 
@@ -231,9 +230,9 @@ async def _start_validator(
         "PORT": str(port),
         "DATA_DIR": str(folder / "validator"),
     }
-    command = [sys.executable, "-m", "validator.cli", "run"]
-    environment = _prefixed("VALIDATOR_", settings) | _TORCH_ENVIRONMENT
-    await fleet.start("validator", command, environment)
+    environment = _prefixed("VALIDATOR_", settings) | TORCH_ENVIRONMENT
+    program = Program(module="validator.cli", arguments=("run",), environment=environment)
+    await fleet.start("validator", program)
     return f"http://127.0.0.1:{port}"
 
 
@@ -247,8 +246,9 @@ async def _start_api(
         "PORT": str(port),
         "DATA_DIR": str(folder / "api"),
     }
-    command = [sys.executable, "-m", "api.cli", "serve"]
-    await fleet.start("api", command, _prefixed("API_", settings))
+    environment = _prefixed("API_", settings)
+    program = Program(module="api.cli", arguments=("serve",), environment=environment)
+    await fleet.start("api", program)
     return f"http://127.0.0.1:{port}"
 
 

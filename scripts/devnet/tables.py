@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -160,13 +161,14 @@ async def _ranking_table(stage: Stage) -> Table:
         status="simulated",
         limit=_RANKING_ROWS,
     )
-    table = Table(title="The top of the API's ranking, regime single", title_justify="left")
+    title = "The top of the API's ranking, regime single"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("rank")
     table.add_column("model, provider, place", no_wrap=True)
     table.add_column("gCO2e / Mtok\noutput", justify="right", no_wrap=True)
     table.add_column("Wh / Mtok", justify="right", no_wrap=True)
     table.add_column("g / kWh", justify="right", no_wrap=True)
-    table.add_column("status")
+    table.add_column("status", no_wrap=True)
     for row in answer["rows"]:
         table.add_row(*_ranking_row(row))
     if not answer["rows"]:
@@ -184,5 +186,5 @@ def _ranking_row(row: dict[str, Any]) -> tuple[str, ...]:
         f"{carbon['value']:,.0f}\n[dim]{carbon['low']:,.0f} to {carbon['high']:,.0f}[/dim]",
         f"{factors['energy']['value']:,.0f}",
         f"{factors['grid']['value']:,.0f}",
-        f"{row['status']}, {factors['energy']['agreement']}",
+        f"{row['status']}\n[dim]{factors['energy']['agreement']}[/dim]",
     )

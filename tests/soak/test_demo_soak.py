@@ -22,7 +22,7 @@ from protocol.networks import DEVNET
 from protocol.rounds import Phase
 from protocol.signing import Signed, verify
 from scripts.devnet.cast import CAST
-from scripts.devnet.processes import Fleet, free_port
+from scripts.devnet.processes import Child, Fleet, free_port
 from scripts.devnet.stage import Stage, open_stage
 from tests.support.model import need_smollm2
 
@@ -38,29 +38,23 @@ class Validator:
     """The demo's validator process, as one that can be killed and started again."""
 
     stage: Stage
-    command: list[str]
-    environment: dict[str, str]
+    child: Child
 
     @classmethod
     def of(cls, stage: Stage) -> "Validator":
-        """Read from the kernel how the running one was started."""
+        """The one that runs."""
         (child,) = (child for child in stage.fleet.children if child.name == "validator")
-        process = Path("/proc") / str(child.process.pid)
-        command = process.joinpath("cmdline").read_bytes().decode().split("\0")[:-1]
-        variables = process.joinpath("environ").read_bytes().decode().split("\0")
-        environment = dict(variable.split("=", 1) for variable in variables if variable)
-        return cls(stage=stage, command=command, environment=environment)
+        return cls(stage=stage, child=child)
 
     async def kill(self) -> None:
         """End it without a chance to write anything."""
-        (child,) = (child for child in self.stage.fleet.children if child.name == "validator")
-        os.killpg(child.process.pid, signal.SIGKILL)
-        await child.process.wait()
-        self.stage.fleet.children.remove(child)
+        self.child.signal(signal.SIGKILL)
+        await self.child.wait()
+        self.stage.fleet.children.remove(self.child)
 
     async def start(self) -> None:
         """Start it again, and wait until it answers."""
-        await self.stage.fleet.start("validator", self.command, self.environment)
+        self.child = await self.stage.fleet.start("validator", self.child.program)
         async with asyncio.timeout(120):
             while not await self._answers():
                 self.stage.fleet.check_alive()
