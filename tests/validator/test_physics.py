@@ -118,7 +118,7 @@ def test_prompts_that_overlap_in_time_are_found(report: Report) -> None:
 
 
 def test_a_run_longer_than_the_validator_waited_is_impossible(report: Report) -> None:
-    background = replace(BACKGROUND, observed=Seconds(-8.0))
+    background = replace(BACKGROUND, observed=Seconds(-9.5))
 
     assert "observed_time_us" in failures(report, background)
 
