@@ -8,13 +8,11 @@ are built after the window has closed.
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from miner.holdings import HeldModel
 from miner.reporting import PromptRun, Task
 from miner.session import Stamp, Watch
 from protocol.errors import WorkloadError
-from protocol.generation import LoadedModel, load_model
+from protocol.generation import LoadedModel, cuda_uuids, load_model
 from protocol.ids import Nonce
 from protocol.messages import ModelRef
 from protocol.models import Dtype
@@ -140,7 +138,7 @@ def choose_device(wanted: str) -> str:
         return "auto"  # what transformers calls it
     if wanted != "auto":
         return wanted
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
+    return "cuda:0" if cuda_uuids() else "cpu"
 
 
 def choose_dtype(wanted: str, device: str) -> Dtype:
@@ -151,12 +149,6 @@ def choose_dtype(wanted: str, device: str) -> Dtype:
         "float16": "float16",
     }
     return formats.get(wanted, "float32" if device == "cpu" else "bfloat16")
-
-
-def cuda_uuids() -> tuple[str, ...]:
-    """UUIDs of the GPUs that torch sees."""
-    count = torch.cuda.device_count()
-    return tuple(str(torch.cuda.get_device_properties(index).uuid) for index in range(count))
 
 
 def _text(form: WorkloadForm, nonce: Nonce, prompt: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from miner.engine import TransformersEngine, choose_device, choose_dtype, cuda_uuids
+from miner.engine import TransformersEngine, choose_device, choose_dtype
 from miner.estimate import EstimateMeter
 from miner.holdings import hold
 from miner.measurement import Measurement
@@ -24,6 +24,7 @@ from miner.reporting import PromptRun, Task
 from miner.result import Host, Refusal, Result
 from miner.session import Meter, Stamp, Watch
 from protocol.errors import MeasurementError, WorkloadError
+from protocol.generation import cuda_uuids
 from protocol.model_files import cache_dir, resolve_model
 from protocol.prompt_sources import load_prompts
 from protocol.prompts import AIES_PROMPT_COUNT

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import TypeVar
 
-from miner.engine import cuda_uuids
 from miner.evidence import build_device, build_nvml_environment
 from miner.measurement import refuse_unless_consistent
 from miner.meter import NvmlMeter
@@ -14,6 +13,7 @@ from miner.nvml import mapped_library_digest
 from miner.reporting import Energy, Machine, build_energy
 from miner.session import Stamp
 from protocol.errors import ConfigurationError
+from protocol.generation import cuda_uuids
 from protocol.messages import Environment
 
 T = TypeVar("T")

@@ -209,6 +209,12 @@ def load_verifier(
     return loaded
 
 
+def cuda_uuids() -> tuple[str, ...]:
+    """UUIDs of the GPUs that torch sees, without the `GPU-` of NVML; empty without CUDA."""
+    count = torch.cuda.device_count()
+    return tuple(str(torch.cuda.get_device_properties(index).uuid) for index in range(count))
+
+
 def _configure_torch(threads: int | None) -> None:
     """Settings that hold for the whole process: repeatable kernels, full float32."""
     if threads is not None:

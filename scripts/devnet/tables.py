@@ -143,7 +143,7 @@ def _miners_table(
 def _energy(verdict: Verdict | None) -> str:
     if verdict is None or verdict.energy_per_1k_output_tokens_uwh is None:
         return "-"
-    return f"{wh_per_1k_from_uwh(verdict.energy_per_1k_output_tokens_uwh):.3g}"
+    return f"{wh_per_1k_from_uwh(verdict.energy_per_1k_output_tokens_uwh):#.3g}"
 
 
 def _verdict(verdict: Verdict | None, score: MinerScore | None) -> str:
@@ -162,8 +162,8 @@ async def _ranking_table(stage: Stage) -> Table:
         limit=_RANKING_ROWS,
     )
     title = "The top of the API's ranking, regime single"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("rank")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("rank", no_wrap=True)
     table.add_column("model, provider, place", no_wrap=True)
     table.add_column("gCO2e / Mtok\noutput", justify="right", no_wrap=True)
     table.add_column("Wh / Mtok", justify="right", no_wrap=True)
