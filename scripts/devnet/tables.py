@@ -166,8 +166,8 @@ async def _ranking_table(stage: Stage) -> Table:
     table.add_column("rank", no_wrap=True)
     table.add_column("model, provider, place", no_wrap=True)
     table.add_column("gCO2e / Mtok\noutput", justify="right", no_wrap=True)
-    table.add_column("Wh / Mtok", justify="right", no_wrap=True)
-    table.add_column("g / kWh", justify="right", no_wrap=True)
+    table.add_column("Wh /\nMtok", justify="right", no_wrap=True)
+    table.add_column("g /\nkWh", justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for row in answer["rows"]:
         table.add_row(*_ranking_row(row))
