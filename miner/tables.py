@@ -1,9 +1,12 @@
 """What `measure` and `check` show to people."""
 
 import contextlib
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +21,7 @@ from rich.table import Table
 from miner.checkup import Row
 from miner.local_run import LocalRun
 from miner.result import Figure, Label, Refusal, Result, latencies
+from miner.session import Watch
 from protocol.units import milliseconds
 
 _MEANING = {
@@ -102,14 +106,36 @@ def run_with_progress(run: LocalRun, *, quiet: bool) -> Result:
         Progress(
             *columns, console=Console(stderr=True), disable=quiet, refresh_per_second=2
         ) as bar,
+        _remembered_interrupt() as refuse_interrupted,
     ):
         step = bar.add_task("loading and warming up", total=count, rate="-")
-        run.prepare(lambda _done: None)
+        run.prepare(refuse_interrupted)
         bar.reset(step, description="measuring")
         begun_seconds = time.monotonic()
 
         def watch(done: int) -> None:
+            refuse_interrupted(done)
             rate = done / max(time.monotonic() - begun_seconds, 1e-9)
             bar.update(step, completed=done, rate=f"{rate:.1f}")
 
         return run.run(watch)
+
+
+@contextlib.contextmanager
+def _remembered_interrupt() -> Iterator[Watch]:
+    """A watch that raises a Ctrl-C again, in case it came where a library swallows it."""
+    seen = threading.Event()
+
+    def remember(_number: int, _frame: FrameType | None) -> None:
+        seen.set()
+        raise KeyboardInterrupt
+
+    def refuse_interrupted(_done: int) -> None:
+        if seen.is_set():
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield refuse_interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,16 +1,23 @@
 """The command line: what is printed, written and returned."""
 
 import _thread
+import contextlib
 import json
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from miner.cli import run
+from miner.local_run import LocalRun
+from miner.session import Watch
+from miner.tables import run_with_progress
 from scripts.devnet.gpu.config import DeviceConfig, GpuConfig, Source
 from scripts.devnet.gpu.install import simulated_gpus
 from tests.support.toy_model import save_toy_model
@@ -116,6 +123,22 @@ def test_ctrl_c_ends_a_run_and_writes_nothing(
     assert status == 130
     assert "nothing was written" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ctrl_c_that_a_library_swallows_ends_the_run_at_the_next_prompt() -> None:
+    class Swallowing:
+        task = SimpleNamespace(workload=SimpleNamespace(prompt_count=3))
+
+        def prepare(self, watch: Watch) -> None:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            watch(0)
+            pytest.fail("the run went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_with_progress(cast(LocalRun, Swallowing()), quiet=True)
+
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize(
