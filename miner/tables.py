@@ -134,7 +134,9 @@ def _remembered_interrupt() -> Iterator[Watch]:
         if seen.is_set():
             raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, remember)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # a job in the background is not for Ctrl-C
+        signal.signal(signal.SIGINT, remember)
     try:
         yield refuse_interrupted
     finally:
