@@ -1,0 +1,142 @@
+"""The commands of the node: look before the start, serve, print the settings."""
+
+import asyncio
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from miner.cli_output import EXIT_OUR_ERROR, print_json
+
+if TYPE_CHECKING:
+    from miner.settings import Settings
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """What can be given on the command line instead of `MINER_*`.
+
+    Args:
+        network: Network profile: devnet, test or finney.
+        endpoint: Websocket URL of a chain node.
+        netuid: Subnet.
+        wallet_name: Wallet whose hotkey signs.
+        wallet_hotkey: Name of the hotkey.
+        wallet_path: Folder of wallets.
+        models: Model to offer: a folder or a catalogue name. May be given more than once.
+        device: Torch device: auto, cpu, cuda:0 or spread.
+        threads: CPU threads of the model.
+        host: Address to serve on.
+        port: Port to serve on; 0 takes any free one.
+        axon_ip: Public address to announce.
+        data_dir: Folder of reports and commitments.
+    """
+
+    network: str | None = None
+    endpoint: str | None = None
+    netuid: int | None = None
+    wallet_name: Annotated[str | None, Parameter(name=["--wallet-name", "--wallet"])] = None
+    wallet_hotkey: Annotated[str | None, Parameter(name=["--wallet-hotkey", "--hotkey"])] = None
+    wallet_path: Path | None = None
+    models: Annotated[tuple[str, ...] | None, Parameter(name="--model", negative="")] = None
+    device: str | None = None
+    threads: int | None = None
+    host: str | None = None
+    port: int | None = None
+    axon_ip: str | None = None
+    data_dir: Path | None = None
+
+
+def check(
+    *,
+    node: NodeOptions | None = None,
+    calibrate: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Show what is here, what is missing, and how to mend it; exit 1 when something is missing.
+
+    Args:
+        node: Settings given on the command line.
+        calibrate: Instead, time the GPUs' counters and sensors for 20 s and print the record.
+        as_json: Print JSON.
+    """
+    if calibrate:
+        return _calibrate(_settings(node))
+    from miner.checkup import check_all
+    from miner.settings import unknown_variables
+
+    effective = _settings(node)
+    rows = asyncio.run(check_all(effective))
+    values = effective.model_dump(mode="json")
+    unknown = unknown_variables()
+    if as_json:
+        print_json({"rows": [asdict(row) for row in rows], "settings": values, "unknown": unknown})
+    else:
+        from rich.console import Console
+
+        from miner.tables import print_rows
+
+        print_rows(rows, Console())
+        print("settings: " + ", ".join(f"{name}={value}" for name, value in values.items()))
+        for name in unknown:
+            print(f"unknown variable {name}: no setting has this name")
+    return EXIT_OUR_ERROR if unknown or not all(row.ok for row in rows) else 0
+
+
+def serve(*, node: NodeOptions | None = None) -> int:
+    """Follow the chain's rounds: measure each, commit to the report, serve it to validators.
+
+    Ends cleanly on SIGTERM and Ctrl-C. Logs one line of JSON per event where the output is no
+    terminal; `miner_ready` says that validators can call.
+
+    Args:
+        node: Settings given on the command line.
+    """
+    from miner.serving import serve as serve_until_stopped
+
+    effective = _settings(node)
+    _configure_log(effective.log_level)
+    asyncio.run(serve_until_stopped(effective))
+    return 0
+
+
+def settings() -> None:
+    """Print a `miner.env` with every setting, its meaning and its default."""
+    from miner.settings import example_file
+
+    print(example_file(), end="")
+
+
+def _calibrate(effective: "Settings") -> int:
+    from miner.calibration import calibrate_record, record_json
+    from miner.meter import open_meter
+    from miner.timer import SystemTimer
+
+    with open_meter(effective.gpus) as opened:
+        print_json(record_json(calibrate_record(opened, SystemTimer())))
+    return 0
+
+
+def _settings(node: NodeOptions | None) -> "Settings":
+    from miner.settings import load_settings
+
+    given = asdict(node) if node else {}
+    return load_settings({name: value for name, value in given.items() if value not in (None, ())})
+
+
+def _configure_log(level: str) -> None:
+    import structlog
+
+    pretty = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -1,0 +1,41 @@
+"""What the commands of the miner print and write."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from protocol.errors import ConfigurationError
+
+EXIT_OUR_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def refuse_unwritable(output: Path) -> None:
+    """Say before a run that its result could not be written.
+
+    Raises:
+        ConfigurationError: If the file's folder takes no file.
+    """
+    if not os.access(output.parent, os.W_OK) or output.is_dir():
+        raise ConfigurationError(
+            f"cannot write {output}", hint="Choose a file in a folder that you may write to."
+        )
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        ConfigurationError: If the disk does not take it.
+    """
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as partial:
+            partial.write(content)
+        Path(partial.name).replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+
+
+def print_json(content: object) -> None:
+    """Print JSON that a person can read too."""
+    print(json.dumps(content, indent=2))
