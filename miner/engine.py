@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from miner.holdings import HeldModel
+from miner.ports import Stamp, Watch
 from miner.reporting import PromptRun, Task
-from miner.session import Stamp, Watch
 from protocol.errors import WorkloadError
 from protocol.generation import LoadedModel, cuda_uuids, load_model
 from protocol.ids import Nonce

@@ -19,10 +19,10 @@ from miner.estimate import EstimateMeter
 from miner.holdings import hold
 from miner.measurement import Measurement
 from miner.meter import open_meter
+from miner.ports import Meter, Stamp, Watch
 from miner.refusals import NoDevicesError, NvmlMissingError, PynvmlShadowedError
 from miner.reporting import PromptRun, Task
 from miner.result import Host, Refusal, Result
-from miner.session import Meter, Stamp, Watch
 from protocol.errors import MeasurementError, WorkloadError
 from protocol.generation import cuda_uuids
 from protocol.model_files import cache_dir, resolve_model

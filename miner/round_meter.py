@@ -10,8 +10,8 @@ from miner.evidence import build_device, build_nvml_environment
 from miner.measurement import refuse_unless_consistent
 from miner.meter import NvmlMeter
 from miner.nvml import mapped_library_digest
+from miner.ports import Stamp
 from miner.reporting import Energy, Machine, build_energy
-from miner.session import Stamp
 from protocol.errors import ConfigurationError
 from protocol.generation import cuda_uuids
 from protocol.messages import Environment

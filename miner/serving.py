@@ -13,10 +13,11 @@ from miner.archive import FileArchive, data_folder, rounds_folder
 from miner.engine import TransformersEngine, choose_device, choose_dtype
 from miner.holdings import hold_all
 from miner.meter import open_meter
+from miner.ports import Ports
 from miner.reporting import Identity
 from miner.round_meter import RoundMeter, refuse_unmetered
 from miner.server import MAX_BODY_BYTES, HttpServer, bind, create_app
-from miner.session import Ports, Session
+from miner.session import Session
 from miner.settings import Settings, announced_axon, subnet_of
 from protocol.auth import MemoryNonceStore, RequestVerifier
 from protocol.model_files import cache_dir

@@ -1,35 +1,31 @@
 """The miner's story: follow the chain, measure each round's run, commit to it, serve it.
 
-Read top to bottom: the ports that the story needs; `measure`, the run of one assignment; and
-`Session`, which meets the rounds one by one. It waits only through its `pause` port, so that a
-test plays hours in milliseconds. A round ends in one of three ways, and all are kept: committed,
-refused (no number that we would sign) or declined (no time for an honest run).
+`Session` meets the rounds one by one. What it needs of the world are the ports of `miner.ports`;
+it waits only through its `pause` port, so that a test plays hours in milliseconds. A round ends in
+one of three ways, and all are kept: committed, refused (no number that we would sign) or declined
+(no time for an honest run).
 """
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from typing import Protocol, TypeVar
+from dataclasses import asdict
 
 import structlog
 
 from miner.admission import METAGRAPH_BLOCKS, is_stale, refusal_of
-from miner.outcome import Declined, Outcome, State, outcome_of, state_after
+from miner.outcome import Declined, State, outcome_of, state_after
+from miner.ports import Ports, StoppedError, measure
 from miner.reporting import (
     Assignment,
-    Energy,
     Identity,
     Machine,
-    PromptRun,
-    Task,
     build_commitment,
     build_leaves,
     build_profile,
     build_report,
 )
 from protocol.canonical import message_digest
-from protocol.chain import Axon, Block, Chain, Metagraph
+from protocol.chain import Axon, Block, Metagraph
 from protocol.errors import (
     ChainError,
     ConfigurationError,
@@ -39,22 +35,11 @@ from protocol.errors import (
     StoreError,
 )
 from protocol.ids import Hotkey, RoundNumber, Uid
-from protocol.messages import Commitment, ModelRef, Profile, Report
+from protocol.messages import Commitment, Profile
 from protocol.networks import Network
 from protocol.rounds import assign
-from protocol.signing import Signed, Signer, sign
+from protocol.signing import Signed, sign
 from protocol.units import Seconds, microseconds, seconds, seconds_from_us
-
-T = TypeVar("T")
-M_co = TypeVar("M_co", covariant=True)
-Stamp = Callable[[], tuple[int, int | None]]
-"""(microseconds, energy counter in mJ or None), both since the window opened."""
-Watch = Callable[[int], None]
-"""Called after each step with the number of prompts done; raises `StoppedError` to end the run."""
-Pause = Callable[[float], Awaitable[None]]
-"""Waits that many seconds."""
-Monotonic = Callable[[], int]
-"""Nanoseconds of a clock that never steps."""
 
 _log = structlog.get_logger("miner")
 
@@ -65,106 +50,6 @@ _TIME_MARGIN = 1.1
 """A run is begun if this many times the shortest recent one's duration is left."""
 _RECENT_ROUNDS = 3
 """Rounds that say how long a run takes; older ones are forgotten, so a slow day passes."""
-
-
-class StoppedError(Error):
-    """The run was ended from outside; its window is void."""
-
-
-class Engine(Protocol):
-    """Runs prompts through a model."""
-
-    @property
-    def models(self) -> tuple[ModelRef, ...]:
-        """The models that can be run."""
-        ...
-
-    def prepare(self, task: Task, watch: Watch) -> None:
-        """Load the model if it is not the loaded one, and warm it up."""
-        ...
-
-    def run(self, task: Task, stamp: Stamp, watch: Watch) -> tuple[PromptRun, ...]:
-        """The workload, prompt by prompt, under the task's nonce chain."""
-        ...
-
-    def synchronise(self) -> None:
-        """Wait until the device has finished everything that was asked of it."""
-        ...
-
-
-class Meter(Protocol[M_co]):
-    """Counts a device's energy around a piece of work."""
-
-    def measure(
-        self, work: Callable[[Stamp], T], synchronise: Callable[[], None]
-    ) -> tuple[T, M_co]:
-        """The work's result and what was measured over its window, idle edges observed.
-
-        Raises:
-            MeasurementError: If there is no number that we would sign.
-        """
-        ...
-
-
-class Archive(Protocol):
-    """Keeps reports and commitments over restarts; never two commitments for a round."""
-
-    def report(self, number: RoundNumber) -> Signed[Report] | None:
-        """The report of a round, or None."""
-        ...
-
-    def commitment(self, number: RoundNumber) -> Signed[Commitment] | None:
-        """The commitment of a round, or None."""
-        ...
-
-    def keep_report(self, report: Signed[Report]) -> None:
-        """Keep the report of a round, before its commitment; a later one takes its place."""
-        ...
-
-    def keep_commitment(self, commitment: Signed[Commitment]) -> None:
-        """Keep the commitment of a round: from now on it is served.
-
-        Raises:
-            StoreError: If there is one for the round already.
-        """
-        ...
-
-    def keep_outcome(self, outcome: Outcome) -> None:
-        """Keep how a round ended."""
-        ...
-
-    def outcomes(self) -> tuple[Outcome, ...]:
-        """How the last rounds ended, newest first."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """Everything outside that the story needs."""
-
-    chain: Chain
-    signer: Signer
-    engine: Engine
-    meter: Meter[Energy]
-    archive: Archive
-    pause: Pause
-    monotonic: Monotonic
-
-
-def measure(
-    task: Task, engine: Engine, meter: Meter[M_co], watch: Watch
-) -> tuple[tuple[PromptRun, ...], M_co]:
-    """One measured run: load and warm up, then idle, the workload, idle.
-
-    Blocks for the whole run: call it in a thread.
-
-    Raises:
-        WorkloadError: If the model or its prompts cannot be run.
-        MeasurementError: If there is no number that we would sign.
-        StoppedError: If `watch` ended it.
-    """
-    engine.prepare(task, watch)
-    return meter.measure(lambda stamp: engine.run(task, stamp, watch), engine.synchronise)
 
 
 class Session:

@@ -20,8 +20,8 @@ from rich.table import Table
 
 from miner.checkup import Row
 from miner.local_run import LocalRun
+from miner.ports import Watch
 from miner.result import Figure, Label, Refusal, Result, latencies
-from miner.session import Watch
 from protocol.units import milliseconds
 
 _MEANING = {

@@ -16,7 +16,7 @@ import pytest
 
 from miner.cli import run
 from miner.local_run import LocalRun
-from miner.session import Watch
+from miner.ports import Watch
 from miner.tables import run_with_progress
 from scripts.devnet.gpu.config import DeviceConfig, GpuConfig, Source
 from scripts.devnet.gpu.install import simulated_gpus

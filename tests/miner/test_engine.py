@@ -9,8 +9,8 @@ import pytest
 
 from miner.engine import TransformersEngine, choose_dtype, run_prompts
 from miner.holdings import HeldModel, hold_all
+from miner.ports import StoppedError
 from miner.reporting import Task, build_leaves, input_digest
-from miner.session import StoppedError
 from protocol.errors import WorkloadError
 from protocol.generation import LoadedModel
 from protocol.messages import ModelRef

@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from miner.archive import FileArchive
 from miner.outcome import State
+from miner.ports import Ports, Stamp, Watch
 from miner.reporting import Energy, Identity, Machine, PromptRun, Task
-from miner.session import Ports, Session, Stamp, Watch
+from miner.session import Session
 from protocol.chain import Axon
 from protocol.errors import Error
 from protocol.ids import Coldkey
