@@ -9,16 +9,19 @@ A model's own sampling defaults (temperature, repetition penalty) do not apply: 
 is plain greedy decoding for every model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -42,6 +45,21 @@ TokenIds = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextEncoder:
+    """A model's tokenizer without its weights, for engines that load these themselves."""
+
+    tokenizer: PreTrainedTokenizerBase
+    eos_ids: TokenIds
+    """Tokens that end an answer."""
+    context_tokens: int
+    """Positions that the model has for prompt and answer together."""
+
+    def encode(self, text: str, *, new_tokens: int) -> TokenIds:
+        """`LoadedModel.encode`: the same ids for the same text."""
+        return _encoded(self.tokenizer, text, self.context_tokens - new_tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
     """A model in memory, ready to run the workload or to re-score another's answers."""
 
@@ -61,13 +79,7 @@ class LoadedModel:
         Raises:
             WorkloadError: If nothing is left to feed to the model.
         """
-        room = self.context_tokens - new_tokens
-        if room < 1:
-            raise WorkloadError(f"a context of {self.context_tokens} has no room for a prompt")
-        ids = self.tokenizer(text, truncation=True, max_length=room)["input_ids"]
-        if not ids:
-            raise WorkloadError(f"the text {text[:40]!r} has no tokens")
-        return tuple(ids)
+        return _encoded(self.tokenizer, text, self.context_tokens - new_tokens)
 
     def generate(self, ids: Sequence[int], *, new_tokens: int) -> TokenIds:
         """The greedy answer: exactly `new_tokens` token ids, without the prompt.
@@ -78,17 +90,41 @@ class LoadedModel:
             WorkloadError: If the device runs out of memory.
         """
         inputs = torch.tensor([ids], device=self.network.device)
-        try:
-            with torch.inference_mode():
-                output = self.network.generate(  # type: ignore[operator]
-                    input_ids=inputs,
-                    attention_mask=torch.ones_like(inputs),
-                    max_new_tokens=new_tokens,
-                    min_new_tokens=new_tokens,
-                )
-        except torch.OutOfMemoryError as error:
-            raise _out_of_memory(len(ids)) from error
-        return tuple(output[0, len(ids) :].tolist())
+        return self._answers(inputs, torch.ones_like(inputs), new_tokens)[0]
+
+    def generate_batch(
+        self, prompts: Sequence[Sequence[int]], *, new_tokens: int
+    ) -> tuple[TokenIds, ...]:
+        """The greedy answers to several prompts at once, in order.
+
+        Shorter prompts are padded on the left and the padding is masked, so a tokenizer needs
+        no padding token. A batch of one is `generate`.
+
+        Raises:
+            WorkloadError: If the device runs out of memory.
+        """
+        if len(prompts) == 1:
+            return (self.generate(prompts[0], new_tokens=new_tokens),)
+        length = max(map(len, prompts))
+        missing = [length - len(ids) for ids in prompts]
+        rows = [(0,) * gap + tuple(ids) for gap, ids in zip(missing, prompts, strict=True)]
+        masks = [(0,) * gap + (1,) * (length - gap) for gap in missing]
+        device = self.network.device
+        return self._answers(
+            torch.tensor(rows, device=device), torch.tensor(masks, device=device), new_tokens
+        )
+
+    def _answers(
+        self, inputs: torch.Tensor, mask: torch.Tensor, new_tokens: int
+    ) -> tuple[TokenIds, ...]:
+        with _memory_watched(inputs.numel()), torch.inference_mode():
+            output = self.network.generate(  # type: ignore[operator]
+                input_ids=inputs,
+                attention_mask=mask,
+                max_new_tokens=new_tokens,
+                min_new_tokens=new_tokens,
+            )
+            return tuple(tuple(row) for row in output[:, inputs.shape[1] :].tolist())
 
     def score_margins(
         self, samples: Sequence[tuple[Sequence[int], Sequence[int]]]
@@ -174,7 +210,7 @@ def load_model(
         WorkloadError: If the folder holds no complete model, or memory is too small.
     """
     _configure_torch(threads)
-    try:
+    with _model_errors(folder), _memory_watched(0):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         network = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -186,14 +222,29 @@ def load_model(
         )
         if device != "auto":
             network = network.to(device)  # type: ignore[arg-type]  # its wrapper hides the type
-    except torch.OutOfMemoryError as error:
-        raise _out_of_memory(0) from error
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise WorkloadError(
-            f"no usable model in {folder}: {str(error).splitlines()[0]}",
-            hint="Fetch the model again, then verify it.",
-        ) from error
+    _refuse_offloaded(network)
     return _prepared(network, tokenizer, dtype)
+
+
+def load_encoder(folder: Path) -> TextEncoder:
+    """A model's tokenizer, with what its configuration says of context and endings.
+
+    Raises:
+        WorkloadError: If the folder holds no complete model.
+    """
+    with _model_errors(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        if (folder / "generation_config.json").exists():
+            generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
+        else:
+            generation = GenerationConfig.from_model_config(config)
+    tokenizer.truncation_side = "right"
+    return TextEncoder(
+        tokenizer=tokenizer,
+        eos_ids=_eos_ids(generation),
+        context_tokens=_context_tokens(config.get_text_config()),
+    )
 
 
 def load_verifier(
@@ -242,7 +293,7 @@ def _prepared(
         tokenizer=tokenizer,
         eos_ids=eos_ids,
         vocabulary_size=int(config.vocab_size),
-        context_tokens=getattr(config, "max_position_embeddings", None) or DEFAULT_CONTEXT_TOKENS,
+        context_tokens=_context_tokens(config),
         dtype=dtype,
     )
 
@@ -263,6 +314,60 @@ def _eos_ids(config: GenerationConfig | None) -> TokenIds:
     if ids is None:
         return ()
     return (ids,) if isinstance(ids, int) else tuple(ids)
+
+
+def _context_tokens(config: PreTrainedConfig) -> int:
+    return getattr(config, "max_position_embeddings", None) or DEFAULT_CONTEXT_TOKENS
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, text: str, room: int) -> TokenIds:
+    if room < 1:
+        raise WorkloadError(
+            "the model's context has no room for a prompt beside the answer",
+            hint="Choose a model with a longer context; the workload's answers have 10 tokens.",
+        )
+    ids = tokenizer(text, truncation=True, max_length=room)["input_ids"]
+    if not ids:
+        raise WorkloadError(f"the text {text[:40]!r} has no tokens")
+    return tuple(ids)
+
+
+def _refuse_offloaded(network: PreTrainedModel) -> None:
+    """Refuse a model of which accelerate put a part into host memory or on disk.
+
+    It would run, many times slower, and its energy would stand for no GPU.
+    """
+    places = {str(place) for place in getattr(network, "hf_device_map", {}).values()}
+    if places & {"cpu", "disk"} and places - {"cpu", "disk"}:
+        raise WorkloadError(
+            "the GPUs have too little memory for the model: a part of it would run elsewhere",
+            hint="Add GPUs, or choose a smaller model or another dtype.",
+        )
+
+
+@contextmanager
+def _model_errors(folder: Path) -> Iterator[None]:
+    """What transformers says of a folder that is no usable model, as our error."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise WorkloadError(
+            f"no usable model in {folder}: {str(error).splitlines()[0]}",
+            hint="Fetch the model again, then verify it.",
+        ) from error
+
+
+@contextmanager
+def _memory_watched(tokens: int) -> Iterator[None]:
+    """Too little memory, on a GPU or of the host, as our error."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(tokens) from error
+    except RuntimeError as error:  # torch's allocator of host memory has no class of its own
+        if "allocate memory" in str(error) or "not enough memory" in str(error):
+            raise _out_of_memory(tokens) from error
+        raise
 
 
 def _out_of_memory(tokens: int) -> WorkloadError:

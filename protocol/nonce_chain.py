@@ -3,10 +3,14 @@
 The seed comes from a block hash that nobody knew before the round, and from who is asked
 for what. Each link takes in the token ids of the answer before it, so that prompt i + 1
 cannot be known, batched or cached before answer i exists.
+
+A workload with batches has one link per batch: its prompts are known together, the next
+batch's only when all their answers are. With batches of one this is the chain above.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 from protocol.canonical import Json, canonical_json
 from protocol.ids import BlockHash, GenesisHash, Hotkey, ModelId, Netuid, Nonce
@@ -14,6 +18,7 @@ from protocol.ids import BlockHash, GenesisHash, Hotkey, ModelId, Netuid, Nonce
 _SEED_DOMAIN = b"carbonbench/seed/1\n"
 _FIRST_DOMAIN = b"carbonbench/nonce/first/1\n"
 _NEXT_DOMAIN = b"carbonbench/nonce/next/1\n"
+_PLACE_DOMAIN = b"carbonbench/nonce/place/1\n"
 
 
 def round_seed(
@@ -63,9 +68,44 @@ def next_nonce(nonce: Nonce, output_ids: Sequence[int]) -> Nonce:
     return Nonce(hashlib.sha256(_NEXT_DOMAIN + nonce + answer).digest())
 
 
-def nonces(seed: bytes, outputs: Iterable[Sequence[int]]) -> Iterator[Nonce]:
-    """The nonce of each prompt of a finished run, one per answer."""
+def batch_nonces(nonce: Nonce, size: int) -> tuple[Nonce, ...]:
+    """The nonce of each prompt of one batch: the batch's own for the first, then derived ones.
+
+    Different ones, so that the prompts of a batch share no prefix that could be cached.
+
+    Args:
+        nonce: The batch's link of the chain.
+        size: Prompts in the batch; at least 1.
+    """
+    places = (place.to_bytes(4, "big") for place in range(1, size))
+    derived = (Nonce(hashlib.sha256(_PLACE_DOMAIN + nonce + place).digest()) for place in places)
+    return (nonce, *derived)
+
+
+def next_batch_nonce(nonce: Nonce, outputs: Sequence[Sequence[int]]) -> Nonce:
+    """The nonce after a batch: `next_nonce` of all its answers, in order, as one.
+
+    All answers of a workload have the same length, so they cannot run into each other.
+
+    Args:
+        nonce: The batch's link of the chain.
+        outputs: Its answers' token ids.
+    """
+    return next_nonce(nonce, tuple(chain.from_iterable(outputs)))
+
+
+def nonces(
+    seed: bytes, outputs: Iterable[Sequence[int]], *, batch_size: int = 1
+) -> Iterator[Nonce]:
+    """The nonce of each prompt of a finished run, one per answer.
+
+    Args:
+        seed: Seed of the run.
+        outputs: All answers' token ids, in order.
+        batch_size: Prompts that were known together; the last batch may be smaller.
+    """
     nonce = first_nonce(seed)
-    for output_ids in outputs:
-        yield nonce
-        nonce = next_nonce(nonce, output_ids)
+    answers = iter(outputs)
+    while batch := list(islice(answers, batch_size)):
+        yield from batch_nonces(nonce, len(batch))
+        nonce = next_batch_nonce(nonce, batch)

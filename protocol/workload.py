@@ -4,15 +4,28 @@
 exactly 10 new tokens, truncation to the context length less 10. `plain` is exactly that;
 `tagged` puts a tag derived from the nonce chain before each prompt, so that a run can be
 neither replayed, precomputed, batched nor prefix-cached.
+
+The key starts with the workload's name, so another kind of task (a served load, say) can
+join under a name of its own. The batch size is part of it: 1 is AI Energy Score's and the
+rounds'; in a larger batch prompts are padded on the left, and the nonce chain has one link per
+batch (`protocol.nonce_chain`).
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+
+from protocol.errors import MalformedMessageError
 
 WORKLOAD_NAME = "aies-textgen-v1"
 SMOKE_WORKLOAD_NAME = "aies-textgen-v1-smoke"
 """A shortened workload for demo and tests; by another name, so never ranked with the full one."""
 
+
+_KEY = re.compile(
+    r"(?P<name>[a-z0-9-]+)/(?P<form>[a-z]+)/(?P<prompts>[a-z0-9-]+):(?P<count>[1-9]\d{0,5})"
+    r"/n(?P<tokens>[1-9]\d{0,4})/b(?P<batch>[1-9]\d{0,3})"
+)
 
 WARM_UP_TOKENS = 2
 """New tokens of a short warm-up run (AI Energy Score v1)."""
@@ -50,6 +63,7 @@ class Workload:
     new_tokens: int = 10
     """Tokens generated per prompt: the minimum is the maximum."""
     batch_size: int = 1
+    """Prompts that are answered together; the last batch may be smaller."""
     warm_up_runs: int = 10
     """Runs of `WARM_UP_TOKENS` before the window, after one full answer (AI Energy Score v1)."""
 
@@ -60,6 +74,28 @@ class Workload:
             f"{self.name}/{self.form}/{self.prompts}:{self.prompt_count}"
             f"/n{self.new_tokens}/b{self.batch_size}"
         )
+
+
+def workload_of(key: str) -> Workload:
+    """The workload that a key names; its warm-up is the full one's.
+
+    Raises:
+        MalformedMessageError: If it is no key of this kind of workload.
+    """
+    found = _KEY.fullmatch(key)
+    try:
+        if found is None:
+            raise ValueError("another shape")
+        return Workload(
+            name=found["name"],
+            form=WorkloadForm(found["form"]),
+            prompts=PromptSet(found["prompts"]),
+            prompt_count=int(found["count"]),
+            new_tokens=int(found["tokens"]),
+            batch_size=int(found["batch"]),
+        )
+    except ValueError as error:
+        raise MalformedMessageError(f"{key[:80]!r} is no workload's key: {error}") from error
 
 
 FULL_TAGGED = Workload(

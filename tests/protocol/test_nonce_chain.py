@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from protocol.errors import MalformedMessageError
 from protocol.ids import BlockHash, GenesisHash, Hotkey, ModelId, Netuid
-from protocol.nonce_chain import first_nonce, next_nonce, nonces, round_seed
+from protocol.nonce_chain import (
+    batch_nonces,
+    first_nonce,
+    next_batch_nonce,
+    next_nonce,
+    nonces,
+    round_seed,
+)
 from tests.support import factories, vectors
 
 _FIELDS: dict[str, Any] = {
@@ -94,3 +101,33 @@ def test_the_first_nonce_is_no_link_of_the_chain(seed: bytes) -> None:
 def test_a_token_id_that_is_no_integer_has_no_nonce() -> None:
     with pytest.raises(MalformedMessageError):
         next_nonce(first_nonce(b"0" * 32), [1.0])  # type: ignore[list-item]
+
+
+@given(seeds, outputs)
+def test_batches_of_one_are_the_plain_chain(seed: bytes, answers: list[list[int]]) -> None:
+    assert list(nonces(seed, answers, batch_size=1)) == list(nonces(seed, answers))
+
+
+@given(seeds, st.lists(st.lists(st.integers(0, 9), min_size=2, max_size=2), max_size=9))
+def test_a_batch_has_one_link_and_a_nonce_of_its_own_for_each_prompt(
+    seed: bytes, answers: list[list[int]]
+) -> None:
+    chain = list(nonces(seed, answers, batch_size=4))
+
+    assert len(set(chain)) == len(answers)
+    nonce = first_nonce(seed)
+    for start in range(0, len(answers), 4):
+        batch = answers[start : start + 4]
+        assert tuple(chain[start : start + 4]) == batch_nonces(nonce, len(batch))
+        assert chain[start] == nonce
+        nonce = next_batch_nonce(nonce, batch)
+
+
+def test_a_changed_answer_changes_no_nonce_of_its_own_batch_and_all_of_the_next() -> None:
+    answers = [[1, 2], [3, 4], [5, 6], [7, 8]]
+
+    before = list(nonces(b"seed", answers, batch_size=2))
+    after = list(nonces(b"seed", [[1, 9], *answers[1:]], batch_size=2))
+
+    assert before[:2] == after[:2]
+    assert not set(before[2:]) & set(after[2:])

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from protocol.errors import MalformedMessageError
 from protocol.workload import (
     FULL_PLAIN,
     FULL_TAGGED,
@@ -13,6 +14,7 @@ from protocol.workload import (
     PromptSet,
     Workload,
     WorkloadForm,
+    workload_of,
 )
 
 
@@ -40,3 +42,25 @@ def test_the_smoke_workload_never_shares_a_name_with_the_full_one() -> None:
 )
 def test_any_difference_shows_in_the_key(changed: Workload) -> None:
     assert changed.key != FULL_TAGGED.key
+
+
+@pytest.mark.parametrize("workload", [FULL_PLAIN, FULL_TAGGED, replace(FULL_PLAIN, batch_size=8)])
+def test_a_key_names_its_workload(workload: Workload) -> None:
+    assert workload_of(workload.key) == workload
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "served-load-v1/poisson/chat",
+        "aies-textgen-v1/plain/aies-1000:1000/n10",
+        "aies-textgen-v1/plain/aies-1000:0/n10/b1",
+        "aies-textgen-v1/other/aies-1000:1000/n10/b1",
+        "aies-textgen-v1/plain/other-set:1000/n10/b1",
+        "aies-textgen-v1/plain/aies-1000:1000/n10/b1/more",
+    ],
+)
+def test_what_is_no_key_of_this_kind_is_refused(key: str) -> None:
+    with pytest.raises(MalformedMessageError, match="is no workload's key"):
+        workload_of(key)
