@@ -5,6 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+_YIELD_SECONDS = 0.00005
+"""Shortest pause of a repeated step. A thread that polls without any keeps the interpreter for
+5 ms at a time, and the work that is metered would start so much late."""
+
 Step = Callable[[], float | None]
 """One repetition; gives the seconds until the next, or None to end."""
 
@@ -81,7 +85,7 @@ class _Thread:
     def _run(self) -> None:
         wait = self._step()
         while wait is not None:
-            self._called.wait(wait)
+            self._called.wait(max(wait, _YIELD_SECONDS))
             self._called.clear()
             if self._stopping:
                 return

@@ -2,7 +2,9 @@
 
 Every scenario is a process of its own, as the anchors keep state. Processes get ready in
 waves, three meters on three ticks at a time and mostly asleep, so that their start-up does not
-disturb the windows of others. All of it takes about eight minutes.
+disturb the windows of others. Within a scenario the three meters get the same curve, phases and
+window lengths, and each is held to the truth between its own calls. All of it takes about eight
+minutes; on a machine that does other work the figures say more about that work.
 """
 
 import os
@@ -24,8 +26,16 @@ from scripts.bench.meter_scenario import Outcome, Scenario
 METERS = ("ours", "zeus", "codecarbon")
 EDGES = ("idle", "busy")
 TICKS_SECONDS = (0.1, 0.02, 0.01)
-WINDOWS = ((30.0, 2), (5.0, 6), (1.0, 20), (0.2, 30))
-"""(length in s, repeats); the longest first, as they fill the waves best."""
+WAVES = (
+    (30.0, 3, EDGES),
+    (5.0, 6, EDGES),
+    (1.0, 20, EDGES[:1]),
+    (1.0, 20, EDGES[1:]),
+    (0.2, 30, EDGES[:1]),
+    (0.2, 30, EDGES[1:]),
+)
+"""(length in s, repeats, edges) of what runs at one time: short windows in small waves, as they
+are the ones that a busy machine disturbs."""
 _START_SECONDS = 120.0
 _PATIENCE = 6.0
 
@@ -41,7 +51,7 @@ def run(share: float) -> list[Entry]:
     """
     anchors = {name: _anchor(name) for name in METERS[1:]}
     outcomes: dict[Scenario, Outcome] = {}
-    for (window, repeats), edges in product(WINDOWS, EDGES):
+    for window, repeats, kinds in WAVES:
         wave = [
             Scenario(
                 meter=meter,
@@ -51,9 +61,10 @@ def run(share: float) -> list[Entry]:
                 repeats=max(1, round(repeats * share)),
                 seed=round(window * 10),
             )
-            for tick, meter in product(TICKS_SECONDS, METERS)
+            for edges, tick, meter in product(kinds, TICKS_SECONDS, METERS)
         ]
-        print(f"bench meter: {edges} edges, windows of {window:g} s", file=sys.stderr)
+        told = " and ".join(kinds)
+        print(f"bench meter: {told} edges, windows of {window:g} s", file=sys.stderr)
         with _environment() as environment:
             outcomes |= zip(wave, _run_wave(wave, environment), strict=True)
     return list(_entries(outcomes, anchors))
@@ -83,7 +94,7 @@ def _entries(outcomes: dict[Scenario, Outcome], anchors: dict[str, str]) -> Iter
 
 def _cpu_entries(outcomes: dict[Scenario, Outcome], anchors: dict[str, str]) -> Iterator[Entry]:
     """CPU share over the longest windows, where sampling is all that happens."""
-    longest = max(window for window, _ in WINDOWS)
+    longest = max(window for window, _, _ in WAVES)
     shares = {
         meter: statistics.fmean(
             outcome.cpu_pct
