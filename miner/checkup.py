@@ -2,15 +2,14 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from miner.archive import data_folder
 from miner.holdings import hold_all
 from miner.meter import open_meter
-from miner.server import bind
-from miner.settings import Settings, announced_axon, subnet_of
-from protocol.errors import ChainError, ConfigurationError, Error
+from miner.settings import PORT_VARIABLE, Settings, announced_axon, subnet_of
+from protocol.checkup import Row, chain_rows, row
+from protocol.errors import ConfigurationError
+from protocol.http_server import bind
 from protocol.ids import Hotkey
 from protocol.model_files import cache_dir
 from protocol.prompt_sources import load_prompts
@@ -20,44 +19,22 @@ from protocol.wallet import load_wallet
 _DISTRIBUTIONS = ("torch", "transformers", "bittensor", "nvidia-ml-py")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One thing that a miner needs."""
-
-    what: str
-    ok: bool
-    detail: str
-    hint: str = ""
-
-
 async def check_all(settings: Settings) -> tuple[Row, ...]:
     """Every row, in the order in which an operator would mend them."""
     here = [
-        _row("python", platform.python_version),
-        _row("packages", _packages),
-        _row("gpu", lambda: _gpu(settings)),
-        _row("prompts", lambda: _prompts(settings)),
-        _row("models", lambda: _models(settings)),
-        _row("wallet", lambda: _hotkey(settings)),
-        _row("data folder", lambda: _data(settings)),
-        _row("port", lambda: _port(settings)),
-        _row("axon", lambda: _axon(settings)),
+        row("python", platform.python_version),
+        row("packages", _packages),
+        row("gpu", lambda: _gpu(settings)),
+        row("prompts", lambda: _prompts(settings)),
+        row("models", lambda: _models(settings)),
+        row("wallet", lambda: _hotkey(settings)),
+        row("data folder", lambda: _data(settings)),
+        row("port", lambda: _port(settings)),
+        row("axon", lambda: _axon(settings)),
     ]
-    return (*here, *await _chain_rows(settings))
-
-
-def _row(what: str, probe: Callable[[], str]) -> Row:
-    try:
-        return Row(what=what, ok=True, detail=probe())
-    except Error as error:
-        return Row(what=what, ok=False, detail=str(error), hint=error.hint)
-
-
-async def _row_later(what: str, probe: Awaitable[str]) -> Row:
-    try:
-        return Row(what=what, ok=True, detail=await probe)
-    except Error as error:
-        return Row(what=what, ok=False, detail=str(error), hint=error.hint)
+    probes = (("registration", lambda chain: _registered(chain, settings)),)
+    endpoint = settings.chain_endpoint
+    return (*here, *await chain_rows(endpoint, lambda: subnet_of(settings), probes))
 
 
 def _packages() -> str:
@@ -109,7 +86,7 @@ def _data(settings: Settings) -> str:
 
 
 def _port(settings: Settings) -> str:
-    with bind(settings.host, settings.port) as listener:
+    with bind(settings.host, settings.port, variable=PORT_VARIABLE) as listener:
         host, port = listener.getsockname()[:2]
         return f"{host} port {port} is free"
 
@@ -117,40 +94,6 @@ def _port(settings: Settings) -> str:
 def _axon(settings: Settings) -> str:
     axon = announced_axon(settings, settings.port)
     return f"announced as {axon.ip} port {axon.port}"
-
-
-async def _chain_rows(settings: Settings) -> list[Row]:
-    try:
-        netuid = subnet_of(settings)
-        chain = await SubtensorChain.connect(
-            endpoint=settings.chain_endpoint, netuid=netuid, signer=None
-        )
-    except Error as error:
-        return [Row(what="chain", ok=False, detail=str(error), hint=error.hint)]
-    try:
-        return [
-            await _row_later("chain", _reached(chain, settings)),
-            await _row_later("chain calls", _compatible(chain)),
-            await _row_later("registration", _registered(chain, settings)),
-        ]
-    finally:
-        await chain.close()
-
-
-async def _reached(chain: SubtensorChain, settings: Settings) -> str:
-    head = await chain.head()
-    return f"{settings.chain_endpoint} at block {head.number}"
-
-
-async def _compatible(chain: SubtensorChain) -> str:
-    probes = await chain.compatibility()
-    failed = [probe for probe in probes if not probe.ok]
-    if failed:
-        raise ChainError(
-            f"{failed[0].name}: {failed[0].detail}",
-            hint="Upgrade carbonbench and the chain SDK: pip install --upgrade carbonbench",
-        )
-    return f"all {len(probes)} that are used"
 
 
 async def _registered(chain: SubtensorChain, settings: Settings) -> str:

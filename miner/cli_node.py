@@ -1,14 +1,14 @@
 """The commands of the node: look before the start, serve, print the settings."""
 
 import asyncio
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from miner.cli_output import EXIT_OUR_ERROR, print_json
+from miner.cli_output import print_json
+from protocol.command_line import EXIT_OUR_ERROR, configure_log
 
 if TYPE_CHECKING:
     from miner.settings import Settings
@@ -77,7 +77,7 @@ def check(
     else:
         from rich.console import Console
 
-        from miner.tables import print_rows
+        from protocol.checkup import print_rows
 
         print_rows(rows, Console())
         print("settings: " + ", ".join(f"{name}={value}" for name, value in values.items()))
@@ -98,7 +98,7 @@ def serve(*, node: NodeOptions | None = None) -> int:
     from miner.serving import serve as serve_until_stopped
 
     effective = _settings(node)
-    _configure_log(effective.log_level)
+    configure_log(effective.log_level)
     asyncio.run(serve_until_stopped(effective))
     return 0
 
@@ -125,18 +125,3 @@ def _settings(node: NodeOptions | None) -> "Settings":
 
     given = asdict(node) if node else {}
     return load_settings({name: value for name, value in given.items() if value not in (None, ())})
-
-
-def _configure_log(level: str) -> None:
-    import structlog
-
-    pretty = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from protocol.errors import ConfigurationError
 
-EXIT_OUR_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-
 
 def refuse_unwritable(output: Path) -> None:
     """Say before a run that its result could not be written.

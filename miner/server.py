@@ -5,35 +5,25 @@ out as the bytes that were signed. Every refusal is problem JSON (RFC 9457) with
 answer ever carries a stack trace.
 """
 
-import contextlib
-import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Protocol
 
 import structlog
-import uvicorn
 from fastapi import Depends, FastAPI, Path, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from miner.outcome import Outcome
 from miner.session import Session
 from protocol.auth import RequestVerifier, authenticate
 from protocol.canonical import canonical_bytes
-from protocol.errors import ConfigurationError, Error, ProtocolError, RejectionCode
+from protocol.errors import Error, ProtocolError, RejectionCode
+from protocol.http_server import SizeLimits, add_common_problems, problem
 from protocol.ids import Hotkey, RoundNumber
 
 MAX_BODY_BYTES = 1_024
 """No route takes a body."""
-MAX_HEADER_BYTES = 16_384
-MAX_TARGET_BYTES = 2_048
-_MAX_CONNECTIONS = 128
-_GRACE_SECONDS = 3
-_PROBLEM = "application/problem+json"
+MAX_CONNECTIONS = 128
 
 _log = structlog.get_logger("miner.http")
 
@@ -101,7 +91,7 @@ def create_app(
         return caller
 
     app = FastAPI(title="CarbonBench miner", openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_middleware(_SizeLimits)
+    app.add_middleware(SizeLimits, max_body_bytes=MAX_BODY_BYTES)
     _add_problem_handlers(app)
     _add_open_routes(app, session, kept)
     _add_signed_routes(app, session, kept, admitted)
@@ -166,6 +156,8 @@ def _json(data: bytes) -> Response:
 
 
 def _add_problem_handlers(app: FastAPI) -> None:
+    add_common_problems(app, role="miner")
+
     @app.exception_handler(ProtocolError)
     async def refused(_request: Request, error: ProtocolError) -> Response:
         status = _STATUS.get(error.code, HTTPStatus.BAD_REQUEST)
@@ -173,116 +165,8 @@ def _add_problem_handlers(app: FastAPI) -> None:
             status = HTTPStatus.UNAUTHORIZED
         return problem(status, str(error), code=error.code, hint=error.hint)
 
-    @app.exception_handler(RequestValidationError)
-    async def malformed(_request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        detail = f"{first['loc'][-1]}: {first['msg']}"
-        return problem(HTTPStatus.BAD_REQUEST, detail, code=RejectionCode.MALFORMED)
-
-    @app.exception_handler(HTTPException)
-    async def unroutable(_request: Request, error: HTTPException) -> Response:
-        status = HTTPStatus(error.status_code)
-        return problem(status, status.description, code=status.name.lower())
-
     @app.exception_handler(Error)
     async def failed(_request: Request, error: Error) -> Response:
         _log.error("request_failed", error=str(error), hint=error.hint)
         detail = "this miner cannot answer now"
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, code="internal")
-
-    @app.exception_handler(Exception)
-    async def broken(_request: Request, _error: Exception) -> Response:
-        detail = "this miner has a defect; its log says more"
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, code="internal")
-
-
-def problem(status: HTTPStatus, detail: str, *, code: str, hint: str = "") -> JSONResponse:
-    """A problem document (RFC 9457) with our two members `code` and `hint`."""
-    content = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": detail,
-        "code": code,
-        "hint": hint,
-    }
-    return JSONResponse(content, status_code=status, media_type=_PROBLEM)
-
-
-class _SizeLimits:
-    """Refuses oversized targets and headers before anything looks at them."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status = _oversized(scope) if scope["type"] == "http" else None
-        if status is None:
-            await self._app(scope, receive, send)
-            return
-        answer = problem(status, status.description, code=RejectionCode.OVERSIZED)
-        await answer(scope, receive, send)
-
-
-def _oversized(scope: Scope) -> HTTPStatus | None:
-    if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET_BYTES:
-        return HTTPStatus.REQUEST_URI_TOO_LONG
-    headers: list[tuple[bytes, bytes]] = scope["headers"]
-    if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
-        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-    length = dict(headers).get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    return None
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one.
-
-    Raises:
-        ConfigurationError: If the port is in use, or the address is not ours.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio switches Nagle's algorithm off: 40 ms per request.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(
-            f"cannot serve on {host} port {port}: {error.strerror}",
-            hint="Choose another one with MINER_PORT or --port, or end the program that has it.",
-        ) from error
-    return listener
-
-
-class HttpServer(uvicorn.Server):
-    """A server inside a loop that others share; signals are the command line's matter."""
-
-    def __init__(self, app: FastAPI) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                limit_concurrency=_MAX_CONNECTIONS,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-            )
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-    async def run_on(self, listener: socket.socket) -> None:
-        """Serve until `stop`."""
-        await self.serve(sockets=[listener])
-
-    def stop(self) -> None:
-        """Finish the requests under way, then end."""
-        self.should_exit = True

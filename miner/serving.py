@@ -16,10 +16,11 @@ from miner.meter import open_meter
 from miner.ports import Ports
 from miner.reporting import Identity
 from miner.round_meter import RoundMeter, refuse_unmetered
-from miner.server import MAX_BODY_BYTES, HttpServer, bind, create_app
+from miner.server import MAX_BODY_BYTES, MAX_CONNECTIONS, create_app
 from miner.session import Session
-from miner.settings import Settings, announced_axon, subnet_of
+from miner.settings import PORT_VARIABLE, Settings, announced_axon, subnet_of
 from protocol.auth import MemoryNonceStore, RequestVerifier
+from protocol.http_server import HttpServer, bind
 from protocol.model_files import cache_dir
 from protocol.prompt_sources import load_prompts
 from protocol.subtensor import SubtensorChain
@@ -36,7 +37,7 @@ async def serve(settings: Settings) -> None:
 
     netuid = subnet_of(settings)
     async with contextlib.AsyncExitStack() as stack:
-        listener = stack.enter_context(bind(settings.host, settings.port))
+        listener = stack.enter_context(bind(settings.host, settings.port, variable=PORT_VARIABLE))
         axon = announced_axon(settings, listener.getsockname()[1])
         folder = stack.enter_context(data_folder(settings.data_dir.expanduser()))
         signer = load_wallet(settings.wallet_name, settings.wallet_hotkey, settings.wallet_path)
@@ -71,7 +72,10 @@ async def serve(settings: Settings) -> None:
             self_hotkey=signer.hotkey, nonces=MemoryNonceStore(), max_body_bytes=MAX_BODY_BYTES
         )
         floor = settings.stake_floor_tao
-        server = HttpServer(create_app(session, archive, verifier, stake_floor_tao=floor))
+        server = HttpServer(
+            create_app(session, archive, verifier, stake_floor_tao=floor),
+            max_connections=MAX_CONNECTIONS,
+        )
         await run_until(stopping, session, server, listener)
 
 

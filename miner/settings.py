@@ -9,20 +9,20 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from protocol.chain import Axon
 from protocol.errors import ConfigurationError
 from protocol.ids import Netuid
 from protocol.networks import Network, network_named
+from protocol.options import CommaSeparated, Port
 
 PREFIX = "MINER_"
+PORT_VARIABLE = f"{PREFIX}PORT"
 ENV_FILE = Path("miner.env")
 
 _HINT = "All settings are in miner.env.example, with their meaning."
-
-Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class Settings(BaseSettings):
@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     wallet_path: Path = Path("~/.bittensor/wallets")
     """Folder of wallets."""
 
-    models: Annotated[tuple[str, ...], NoDecode] = ()
+    models: Annotated[tuple[str, ...], NoDecode, CommaSeparated] = ()
     """Models to offer, comma-separated: folders, or names of the catalogue."""
     models_dir: Path | None = None
     """Folder that holds fetched models; the cache folder by default."""
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     """CPU threads of the model; torch's own choice by default."""
     prompts_file: Path | None = None
     """File with the 1,000 AI Energy Score texts; looked for elsewhere by default."""
-    gpus: Annotated[tuple[int, ...], NoDecode] | None = None
+    gpus: Annotated[tuple[int, ...] | None, NoDecode, CommaSeparated] = None
     """NVML indices of the metered GPUs, comma-separated; all that CUDA shows by default."""
 
     host: str = "0.0.0.0"  # noqa: S104 - validators call from outside
@@ -84,14 +84,6 @@ class Settings(BaseSettings):
     """Rounds whose reports are kept; about 0.3 MB each."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""
-
-    @field_validator("models", "gpus", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        """A comma-separated text as a tuple."""
-        if not isinstance(value, str):
-            return value
-        return tuple(part.strip() for part in value.split(",") if part.strip())
 
     @property
     def profile(self) -> Network:

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import FrameType
 
 from rich.console import Console
@@ -18,7 +18,6 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from miner.checkup import Row
 from miner.local_run import LocalRun
 from miner.ports import Watch
 from miner.result import Figure, Label, Refusal, Result, latencies
@@ -55,19 +54,6 @@ def print_result(result: Result, console: Console) -> None:
     console.print(table)
     for line in _notes(result):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-def print_rows(rows: Sequence[Row], console: Console) -> None:
-    """The table of `check`."""
-    table = Table()
-    table.add_column("what", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("detail, and how to mend it")
-    for row in rows:
-        state = "ok" if row.ok else "[bold red]missing[/]"
-        detail = row.detail if row.ok or not row.hint else f"{row.detail}\n{row.hint}"
-        table.add_row(row.what, state, detail)
-    console.print(table)
 
 
 def _add_figure(table: Table, name: str, value: Figure | None) -> None:

@@ -11,19 +11,34 @@ from typing import Any
 import bittensor as bt
 
 from protocol.ids import Netuid
-from protocol.subtensor_errors import SDK_ERRORS
+from protocol.subtensor_errors import CONNECTION_ERRORS, SDK_ERRORS
 
 _NOBODY = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
+_HINT = "The chain has changed: install the carbonbench version that knows it."
+_HINTS = {
+    "SubtensorModule.SubnetEpochConsensus": (
+        "bittensor 11.3 sets timelocked weights only where this exists (runtime spec 474 and "
+        "later): on an older chain install bittensor 11.1.0."
+    ),
+}
+_APIS = (
+    ("SubnetInfoRuntimeApi", "get_metagraph"),
+    ("SubnetInfoRuntimeApi", "get_next_epoch_start_block"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """One thing that was looked for in the runtime."""
 
+    kind: str
+    """`runtime`, `storage`, `call` or `runtime API`."""
     name: str
     ok: bool
     detail: str
     """What was found, or why it does not work."""
+    hint: str = ""
+    """What the operator can do about it."""
 
 
 async def probe_runtime(
@@ -31,29 +46,35 @@ async def probe_runtime(
 ) -> tuple[Probe, ...]:
     """Look for each storage item, call and runtime answer that the adapter uses."""
     versions = f"runtime spec {spec_version}, bittensor {bt.__version__}"
-    probes = [Probe(name="runtime", ok=True, detail=versions)]
+    probes = [Probe(kind="runtime", name="version", ok=True, detail=versions)]
     for pallet, item, params in _storage(netuid):
         reading = substrate.query(pallet, item, params)
-        probes.append(await _probe(f"storage {pallet}.{item}", reading, versions))
+        probes.append(await _probe("storage", f"{pallet}.{item}", reading, versions))
     for pallet, function, arguments in _calls(netuid):
         composing = substrate.compose((pallet, function, arguments))  # type: ignore[no-untyped-call]
-        probes.append(await _probe(f"call {pallet}.{function}", composing, versions))
-    asking = substrate.runtime_call("SubnetInfoRuntimeApi", "get_metagraph", [netuid])
-    probes.append(await _probe("runtime API get_metagraph", asking, versions))
+        probes.append(await _probe("call", f"{pallet}.{function}", composing, versions))
+    for api, method in _APIS:
+        asking = substrate.runtime_call(api, method, [netuid])
+        probes.append(await _probe("runtime API", method, asking, versions))
     return tuple(probes)
 
 
-async def _probe(name: str, attempt: Awaitable[object], versions: str) -> Probe:
+async def _probe(kind: str, name: str, attempt: Awaitable[object], versions: str) -> Probe:
     try:
         await attempt
+    except CONNECTION_ERRORS:
+        raise
     except SDK_ERRORS as error:
-        return Probe(name=name, ok=False, detail=f"{error} ({versions})")
-    return Probe(name=name, ok=True, detail="present")
+        hint = _HINTS.get(name, _HINT)
+        return Probe(kind=kind, name=name, ok=False, detail=f"{error} ({versions})", hint=hint)
+    return Probe(kind=kind, name=name, ok=True, detail="present")
 
 
 def _storage(netuid: Netuid) -> tuple[tuple[str, str, list[Any]], ...]:
     return (
         ("SubtensorModule", "Uids", [netuid, _NOBODY]),
+        ("SubtensorModule", "StakeThreshold", []),
+        ("SubtensorModule", "Burn", [netuid]),
         ("SubtensorModule", "Axons", [netuid, _NOBODY]),
         ("SubtensorModule", "Weights", [netuid, 0]),
         ("SubtensorModule", "CommitRevealWeightsEnabled", [netuid]),

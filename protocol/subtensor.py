@@ -196,9 +196,10 @@ class SubtensorChain:
     async def compatibility(self) -> tuple[Probe, ...]:
         """Whether the runtime has each item, call and answer that this adapter uses."""
         version = await self._read(lambda substrate: substrate.spec_version(), "the spec version")
-        substrate = await self._live()
-        async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-            return await probe_runtime(substrate, netuid=self.netuid, spec_version=version)
+        return await self._read(
+            lambda substrate: probe_runtime(substrate, netuid=self.netuid, spec_version=version),
+            "what the runtime has",
+        )
 
     async def _graph(self) -> dict[str, Any]:
         graph = await self._read(

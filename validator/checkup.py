@@ -2,11 +2,11 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from protocol.chain import Hyperparameters
-from protocol.errors import ChainError, ConfigurationError, Error, WorkloadError
+from protocol.checkup import Row, chain_rows, row
+from protocol.errors import ChainError, ConfigurationError, WorkloadError
+from protocol.http_server import bind
 from protocol.ids import Hotkey
 from protocol.models import CATALOGUE
 from protocol.subtensor import SubtensorChain
@@ -15,49 +15,29 @@ from protocol.wallet import load_wallet
 from validator.database import database_url, migrate, open_engine
 from validator.proof import load_thresholds
 from validator.running import data_folder, open_rescorer
-from validator.server import bind
-from validator.settings import Settings, subnet_of
+from validator.settings import PORT_VARIABLE, Settings, subnet_of
 
 _DISTRIBUTIONS = ("torch", "transformers", "bittensor", "sqlalchemy", "fastapi")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One thing that a validator needs."""
-
-    what: str
-    ok: bool
-    detail: str
-    hint: str = ""
 
 
 async def check_all(settings: Settings) -> tuple[Row, ...]:
     """Every row, in the order in which an operator would mend them."""
     here = [
-        _row("python", platform.python_version),
-        _row("packages", _packages),
-        _row("prompts and models", lambda: _models(settings)),
-        _row("thresholds", _thresholds),
-        _row("wallet", lambda: _load_hotkey(settings)),
-        _row("data folder", lambda: _data(settings)),
-        _row("database", lambda: _database(settings)),
-        _row("port", lambda: _port(settings)),
+        row("python", platform.python_version),
+        row("packages", _packages),
+        row("prompts and models", lambda: _models(settings)),
+        row("thresholds", _thresholds),
+        row("wallet", lambda: _load_hotkey(settings)),
+        row("data folder", lambda: _data(settings)),
+        row("database", lambda: _database(settings)),
+        row("port", lambda: _port(settings)),
     ]
-    return (*here, *await _chain_rows(settings))
-
-
-def _row(what: str, probe: Callable[[], str]) -> Row:
-    try:
-        return Row(what=what, ok=True, detail=probe())
-    except Error as error:
-        return Row(what=what, ok=False, detail=str(error), hint=error.hint)
-
-
-async def _row_later(what: str, probe: Awaitable[str]) -> Row:
-    try:
-        return Row(what=what, ok=True, detail=await probe)
-    except Error as error:
-        return Row(what=what, ok=False, detail=str(error), hint=error.hint)
+    probes = (
+        ("hyperparameters", _hyperparameters),
+        ("registration", lambda chain: _registered(chain, settings)),
+    )
+    endpoint = settings.chain_endpoint
+    return (*here, *await chain_rows(endpoint, lambda: subnet_of(settings), probes))
 
 
 def _packages() -> str:
@@ -111,44 +91,9 @@ def _database(settings: Settings) -> str:
 
 
 def _port(settings: Settings) -> str:
-    with bind(settings.host, settings.port) as listener:
+    with bind(settings.host, settings.port, variable=PORT_VARIABLE) as listener:
         host, port = listener.getsockname()[:2]
         return f"{host} port {port} is free"
-
-
-async def _chain_rows(settings: Settings) -> list[Row]:
-    try:
-        netuid = subnet_of(settings)
-        chain = await SubtensorChain.connect(
-            endpoint=settings.chain_endpoint, netuid=netuid, signer=None
-        )
-    except Error as error:
-        return [Row(what="chain", ok=False, detail=str(error), hint=error.hint)]
-    try:
-        return [
-            await _row_later("chain", _reached(chain, settings)),
-            await _row_later("chain calls", _compatible(chain)),
-            await _row_later("hyperparameters", _hyperparameters(chain)),
-            await _row_later("registration", _registered(chain, settings)),
-        ]
-    finally:
-        await chain.close()
-
-
-async def _reached(chain: SubtensorChain, settings: Settings) -> str:
-    head = await chain.head()
-    return f"{settings.chain_endpoint} at block {head.number}"
-
-
-async def _compatible(chain: SubtensorChain) -> str:
-    probes = await chain.compatibility()
-    failed = [probe for probe in probes if not probe.ok]
-    if failed:
-        raise ChainError(
-            f"{failed[0].name}: {failed[0].detail}",
-            hint="The chain has changed: install the carbonbench version that knows it.",
-        )
-    return f"{len(probes)} of {len(probes)} work"
 
 
 async def _hyperparameters(chain: SubtensorChain) -> str:

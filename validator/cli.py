@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, Parameter
 
-from protocol.errors import Error, SourceError
+from protocol.command_line import EXIT_OUR_ERROR, configure_log
+from protocol.command_line import execute as execute_command
+from protocol.errors import SourceError
 
 if TYPE_CHECKING:
     from validator.settings import Settings
 
 PROGRAM = "carbonbench-validator"
-EXIT_OUR_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 _EXTRA = frozenset(
     {"torch", "transformers", "fastapi", "uvicorn", "bittensor", "sqlalchemy", "alembic", "psycopg"}
 )
@@ -73,6 +74,9 @@ def check(
         node: Settings given on the command line.
         as_json: Print JSON.
     """
+    from rich.console import Console
+
+    from protocol.checkup import print_rows
     from validator.checkup import check_all
     from validator.settings import unknown_variables
 
@@ -84,10 +88,7 @@ def check(
         content = {"rows": [asdict(row) for row in rows], "settings": effective, "unknown": unknown}
         print(json.dumps(content, indent=2))
     else:
-        for row in rows:
-            print(f"{'ok     ' if row.ok else 'MISSING'}  {row.what}: {row.detail}")
-            if row.hint:
-                print(f"         -> {row.hint}")
+        print_rows(rows, Console())
         print("settings: " + ", ".join(f"{name}={value}" for name, value in effective.items()))
         for name in unknown:
             print(f"unknown variable {name}: no setting has this name")
@@ -106,7 +107,7 @@ def run(*, node: NodeOptions | None = None) -> int:
         node: Settings given on the command line.
     """
     settings = _settings(node)
-    _configure_log(settings.log_level)
+    configure_log(settings.log_level)
     from validator.running import run as run_until_stopped
 
     asyncio.run(run_until_stopped(settings))
@@ -201,28 +202,7 @@ def main() -> None:
 
 def execute(arguments: list[str]) -> int:
     """One command; its exit status."""
-    try:
-        result = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
-    except CycloptsError:
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
-            raise
-        _print_error(f"the module {error.name} is missing", "pip install 'carbonbench[validator]'")
-        return EXIT_OUR_ERROR
-    except Error as error:
-        _print_error(str(error), error.hint)
-        return EXIT_OUR_ERROR
-    except ExceptionGroup as group:
-        errors = group.subgroup(Error)
-        if errors is None:
-            raise
-        first = _first_of(errors)
-        _print_error(str(first), first.hint)
-        return EXIT_OUR_ERROR
-    return result if isinstance(result, int) else 0
+    return execute_command(app, arguments, extra="validator", modules=_EXTRA)
 
 
 def _settings(node: NodeOptions | None) -> "Settings":
@@ -230,32 +210,6 @@ def _settings(node: NodeOptions | None) -> "Settings":
 
     given = asdict(node) if node else {}
     return load_settings({name: value for name, value in given.items() if value not in (None, ())})
-
-
-def _configure_log(level: str) -> None:
-    import structlog
-
-    pretty = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
-def _print_error(message: str, hint: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
-    if hint:
-        print(f"hint: {hint}", file=sys.stderr)
-
-
-def _first_of(group: BaseExceptionGroup[Error]) -> Error:
-    first = group.exceptions[0]
-    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 if __name__ == "__main__":

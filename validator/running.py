@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from protocol.errors import ConfigurationError
+from protocol.http_server import HttpServer, bind
 from protocol.model_files import cache_dir, resolve_model
 from protocol.networks import Network
 from protocol.prompt_sources import load_prompts
@@ -25,8 +26,8 @@ from validator.miners import HttpMiners
 from validator.ports import Ports
 from validator.rescoring import ModelRescorer, ReferenceModel
 from validator.round import RoundStory
-from validator.server import HttpServer, bind, create_app
-from validator.settings import Settings, subnet_of
+from validator.server import create_app
+from validator.settings import PORT_VARIABLE, Settings, subnet_of
 from validator.status import Observer
 from validator.store import Store
 from validator.verdicts import Judge
@@ -48,7 +49,7 @@ async def run(settings: Settings) -> None:
     netuid = subnet_of(settings)
     async with contextlib.AsyncExitStack() as stack:
         data_dir = stack.enter_context(data_folder(settings.data_dir.expanduser()))
-        listener = stack.enter_context(contextlib.closing(bind(settings.host, settings.port)))
+        listener = stack.enter_context(bind(settings.host, settings.port, variable=PORT_VARIABLE))
         signer = load_wallet(settings.wallet_name, settings.wallet_hotkey, settings.wallet_path)
         store, log = open_store(settings, data_dir)
         stack.callback(store.close)

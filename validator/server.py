@@ -4,31 +4,21 @@ What is served was signed and is kept as its canonical bytes; nobody has to trus
 to read it. Every refusal is problem JSON (RFC 9457) with a code.
 """
 
-import contextlib
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated
 
-import uvicorn
 from fastapi import FastAPI, Path, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from protocol.errors import ConfigurationError, Error, RejectionCode
+from protocol.errors import Error
+from protocol.http_server import SizeLimits, add_common_problems, problem
 from protocol.ids import Digest
 from validator.log import PAGE_MAX_ENTRIES, TransparencyLog
 from validator.status import Status
 from validator.store import Store
 
-MAX_TARGET_BYTES = 2_048
-MAX_HEADER_BYTES = 16_384
-_MAX_CONNECTIONS = 256
-_GRACE_SECONDS = 3
-_PROBLEM = "application/problem+json"
 _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 _Position = Annotated[int, Query(ge=0, lt=2**53)]
@@ -60,7 +50,7 @@ def create_app(log: TransparencyLog, store: Store, status: Callable[[], Status])
     """
     app = FastAPI(title="CarbonBench validator", docs_url=None, redoc_url=None)
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"])
-    app.add_middleware(_SizeLimits)
+    app.add_middleware(SizeLimits, max_body_bytes=0)
     _add_problem_handlers(app)
     _add_state_routes(app, store, status)
     _add_log_routes(app, log)
@@ -132,118 +122,12 @@ def _add_log_routes(app: FastAPI, log: TransparencyLog) -> None:
 
 
 def _add_problem_handlers(app: FastAPI) -> None:
+    add_common_problems(app, role="validator")
+
     @app.exception_handler(ProblemError)
     async def refused(_request: Request, error: ProblemError) -> Response:
         return problem(error.status, str(error), code=error.code, hint=error.hint)
 
-    @app.exception_handler(RequestValidationError)
-    async def malformed(_request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        detail = f"{first['loc'][-1]}: {first['msg']}"
-        return problem(HTTPStatus.BAD_REQUEST, detail, code=RejectionCode.MALFORMED)
-
-    @app.exception_handler(HTTPException)
-    async def unroutable(_request: Request, error: HTTPException) -> Response:
-        status = HTTPStatus(error.status_code)
-        return problem(status, status.description, code=status.name.lower())
-
     @app.exception_handler(Error)
     async def failed(_request: Request, _error: Error) -> Response:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "try again later", code="unavailable")
-
-    @app.exception_handler(Exception)
-    async def broken(_request: Request, _error: Exception) -> Response:
-        detail = "this validator has a defect; its log says more"
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, code="internal")
-
-
-def problem(status: HTTPStatus, detail: str, *, code: str, hint: str = "") -> JSONResponse:
-    """A problem document (RFC 9457) with our two members `code` and `hint`."""
-    content = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": detail,
-        "code": code,
-        "hint": hint,
-    }
-    return JSONResponse(content, status_code=status, media_type=_PROBLEM)
-
-
-class _SizeLimits:
-    """Refuses oversized targets and headers, and bodies: no route takes one."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status = _oversized(scope) if scope["type"] == "http" else None
-        if status is None:
-            await self._app(scope, receive, send)
-            return
-        answer = problem(status, status.description, code=RejectionCode.OVERSIZED)
-        await answer(scope, receive, send)
-
-
-def _oversized(scope: Scope) -> HTTPStatus | None:
-    if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET_BYTES:
-        return HTTPStatus.REQUEST_URI_TOO_LONG
-    headers: list[tuple[bytes, bytes]] = scope["headers"]
-    if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
-        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-    names = dict(headers)
-    if names.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in names:
-        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    return None
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one.
-
-    Raises:
-        ConfigurationError: If the port is in use, or the address is not ours.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio switches Nagle's algorithm off: 40 ms per request.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(
-            f"cannot serve on {host} port {port}: {error.strerror or error}",
-            hint="Choose another with VALIDATOR_PORT or --port, or end the program that has it.",
-        ) from error
-    return listener
-
-
-class HttpServer(uvicorn.Server):
-    """A server inside a loop that others share; signals are the command line's matter."""
-
-    def __init__(self, app: FastAPI) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                limit_concurrency=_MAX_CONNECTIONS,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-            )
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-    async def run_on(self, listener: socket.socket) -> None:
-        """Serve until `stop`."""
-        await self.serve(sockets=[listener])
-
-    def stop(self) -> None:
-        """Finish the requests under way, then end."""
-        self.should_exit = True

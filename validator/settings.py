@@ -8,19 +8,19 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from protocol.errors import ConfigurationError
 from protocol.ids import Netuid
 from protocol.networks import Network, network_named
+from protocol.options import CommaSeparated, Port
 
 PREFIX = "VALIDATOR_"
+PORT_VARIABLE = f"{PREFIX}PORT"
 ENV_FILE = Path("validator.env")
 
 _HINT = "All settings are in validator.env.example, with their meaning."
-
-Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class Settings(BaseSettings):
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     wallet_path: Path = Path("~/.bittensor/wallets")
     """Folder of wallets."""
 
-    models: Annotated[tuple[str, ...], NoDecode] = ()
+    models: Annotated[tuple[str, ...], NoDecode, CommaSeparated] = ()
     """Models to re-score with, comma-separated: folders, or names of the catalogue."""
     models_dir: Path | None = None
     """Folder that holds fetched models; the cache folder by default."""
@@ -80,14 +80,6 @@ class Settings(BaseSettings):
     """Longest that a miner may take for one answer."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""
-
-    @field_validator("models", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        """A comma-separated text as a tuple."""
-        if not isinstance(value, str):
-            return value
-        return tuple(part.strip() for part in value.split(",") if part.strip())
 
     @property
     def profile(self) -> Network:

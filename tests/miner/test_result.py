@@ -5,12 +5,12 @@ import json
 import pytest
 from rich.console import Console
 
-from miner.checkup import Row
 from miner.measurement import Flag, Measurement, Method
 from miner.refusals import CounterStuckError
 from miner.reporting import PromptRun, Task
 from miner.result import Host, Label, Refusal, Result, figure, latencies, result_json
-from miner.tables import print_result, print_rows
+from miner.tables import print_result
+from protocol.checkup import Row, print_rows
 from protocol.units import Joules
 from protocol.workload import FULL_PLAIN, FULL_TAGGED, SMOKE_TAGGED, Workload
 from tests.support.miner import MODEL

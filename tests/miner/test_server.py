@@ -6,9 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from miner.server import MAX_BODY_BYTES, HttpServer, bind, create_app
+from miner.server import MAX_BODY_BYTES, create_app
 from protocol.auth import MemoryNonceStore, RequestVerifier, SignedRequests, sign_request
 from protocol.errors import ConfigurationError, StoreError
+from protocol.http_server import HttpServer, bind
 from protocol.ids import Coldkey, RoundNumber
 from protocol.messages import Commitment, Profile, Report
 from protocol.signing import Signed, verify
@@ -217,11 +218,11 @@ async def test_a_failure_of_ours_tells_nothing(
 
 
 def test_a_busy_port_is_named() -> None:
-    with bind("127.0.0.1", 0) as taken:
+    with bind("127.0.0.1", 0, variable="MINER_PORT") as taken:
         port = taken.getsockname()[1]
 
         with pytest.raises(ConfigurationError, match=f"port {port}") as refusal:
-            bind("127.0.0.1", port)
+            bind("127.0.0.1", port, variable="MINER_PORT")
 
     assert "--port" in refusal.value.hint
 
@@ -231,7 +232,7 @@ async def test_a_server_ends_when_told_and_frees_its_port(stage: Stage) -> None:
 
     verifier = RequestVerifier(self_hotkey=ALICE.hotkey, nonces=MemoryNonceStore())
     server = HttpServer(create_app(stage.session, stage.archive, verifier))
-    listener = bind("127.0.0.1", 0)
+    listener = bind("127.0.0.1", 0, variable="MINER_PORT")
     port = listener.getsockname()[1]
     running = asyncio.create_task(server.run_on(listener))
     async with httpx.AsyncClient(trust_env=False) as client:
@@ -241,4 +242,4 @@ async def test_a_server_ends_when_told_and_frees_its_port(stage: Stage) -> None:
     await running
 
     assert answer.status_code == 200
-    bind("127.0.0.1", port).close()
+    bind("127.0.0.1", port, variable="MINER_PORT").close()

@@ -472,7 +472,8 @@ async def test_a_runtime_that_lacks_an_item_is_named() -> None:
         await chain.close()
 
     (missing,) = [probe for probe in probes if not probe.ok]
-    assert missing.name == "storage SubtensorModule.SubnetEpochConsensus"
+    assert (missing.kind, missing.name) == ("storage", "SubtensorModule.SubnetEpochConsensus")
+    assert "11.1.0" in missing.hint
     assert "spec 461" in missing.detail
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import structlog
 
+from protocol.http_server import bind
 from tests.support.simulator import SimulatedMiner
 from tests.support.validator import Simulation
 from validator.cli import execute
 from validator.running import data_folder
-from validator.server import bind
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
 
 @pytest.fixture
 def busy_port() -> Iterator[int]:
-    with bind("127.0.0.1", 0) as listener:
+    with bind("127.0.0.1", 0, variable="VALIDATOR_PORT") as listener:
         yield int(listener.getsockname()[1])
 
 

@@ -7,13 +7,14 @@ import httpx
 import pytest
 
 from protocol.canonical import canonical_bytes
+from protocol.http_server import bind
 from protocol.ids import RoundNumber
 from protocol.messages import Report, RoundRecord, TreeHead, Verdict
 from protocol.signing import Signed, verify
 from tests.support.behaviours import OtherModel, Shades
 from tests.support.simulator import NETWORK, SimulatedMiner
 from tests.support.validator import Simulation
-from validator.server import bind, create_app
+from validator.server import create_app
 from validator.status import Observer
 
 
@@ -179,10 +180,10 @@ async def test_a_database_that_is_gone_is_no_stack_trace(served: Served, tmp_pat
 
 
 def test_a_busy_port_is_one_clear_line() -> None:
-    with bind("127.0.0.1", 0) as listener:
+    with bind("127.0.0.1", 0, variable="VALIDATOR_PORT") as listener:
         port = listener.getsockname()[1]
         with pytest.raises(Exception, match=f"port {port}") as caught:
-            bind("127.0.0.1", port)
+            bind("127.0.0.1", port, variable="VALIDATOR_PORT")
 
     assert "VALIDATOR_PORT" in getattr(caught.value, "hint", "")
 
