@@ -143,7 +143,7 @@ class Store:
     """The database behind a refresh. Every method raises `StoreError` when it fails."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._session = sessionmaker(engine)
 
     @classmethod
@@ -169,7 +169,7 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self.engine.dispose()
 
     def log_source(self, url: str) -> LogSourceRow | None:
         """A validator's log as last verified."""
