@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 
 import httpx
 
+from protocol.addresses import address_refusal
 from protocol.auth import SignedRequests
 from protocol.canonical import parse
 from protocol.chain import Axon
@@ -25,7 +26,6 @@ from protocol.errors import ProtocolError, Rejection, RejectionCode
 from protocol.ids import Hotkey, RoundNumber
 from protocol.messages import Commitment, Message, Profile, Report
 from protocol.signing import Signed, Signer
-from validator.addresses import address_refusal
 
 _PROBLEM_MAX_BYTES = 4_096
 _DETAIL_LENGTH = 200

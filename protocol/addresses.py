@@ -1,4 +1,4 @@
-"""Which axons may be called. What a miner writes on chain is an attacker's to choose."""
+"""Which axons may be called. What others write on chain is an attacker's to choose. Pure."""
 
 import ipaddress
 

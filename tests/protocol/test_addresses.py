@@ -4,9 +4,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from protocol.addresses import address_refusal
 from protocol.chain import Axon
 from protocol.errors import RejectionCode
-from validator.addresses import address_refusal
 
 HOSTILE = [
     "0.1.2.3", "0.255.255.255", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255",
