@@ -1,12 +1,16 @@
-"""The transformers engine: the measured loop over `protocol.generation`.
+"""The engines: the measured loop, over whatever answers the prompts.
 
-One model is loaded at a time and kept. Under the tagged form each prompt gets its tag only when
-the answer before it is known. The loop does nothing that the workload does not ask for: leaves
+An engine is a name (a cell's figures never mix engines) and a way to load a model that can
+encode a text and answer a batch of prompts; the loop, the tags and the warm-up are the same for
+all. `TransformersEngine` runs `protocol.generation`; `miner.vllm_engine` has the other.
+
+One model is loaded at a time and kept. Under the tagged form each batch gets its tags only when
+the answers before it are known. The loop does nothing that the workload does not ask for: leaves
 are built after the window has closed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from typing import Protocol
 
 from miner.holdings import HeldModel
 from miner.ports import Stamp, Watch
@@ -16,15 +20,136 @@ from protocol.generation import LoadedModel, cuda_uuids, load_model
 from protocol.ids import Nonce
 from protocol.messages import ModelRef
 from protocol.models import Dtype
-from protocol.nonce_chain import first_nonce, next_nonce
+from protocol.nonce_chain import batch_nonces, first_nonce, next_batch_nonce
 from protocol.prompts import tagged_prompt
 from protocol.workload import WARM_UP_TOKENS, Workload, WorkloadForm
 
-ENGINE_NAME = "transformers"
+TRANSFORMERS = "transformers"
+"""The engine's name in cells."""
+PREFILL_TOKENS = 1
+"""New tokens of the prefill pass: the first comes out of the prefill itself."""
 
 
-class TransformersEngine:
-    """Runs the workload on transformers, batch 1.
+class AnsweringModel(Protocol):
+    """A model in memory, as the loop needs it."""
+
+    def encode(self, text: str, *, new_tokens: int) -> tuple[int, ...]:
+        """Token ids of a text, cut on the right so that the answer fits the context.
+
+        Raises:
+            WorkloadError: If nothing is left to feed to the model.
+        """
+        ...
+
+    def generate_batch(
+        self, prompts: Sequence[Sequence[int]], *, new_tokens: int
+    ) -> tuple[tuple[int, ...], ...]:
+        """The greedy answers, exactly `new_tokens` ids each; there when the device has finished.
+
+        Raises:
+            WorkloadError: If the device has too little memory or fails.
+        """
+        ...
+
+
+class PromptEngine:
+    """Runs the workload through one kind of model.
+
+    Args:
+        name: The engine's name in cells.
+        held: The models on disk.
+        prompts: The texts of a workload, in order.
+        device: Torch device, such as `cpu`, `cuda:0` or `auto`.
+        load: Reads a model from disk.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        held: Sequence[HeldModel],
+        prompts: Callable[[Workload], Sequence[str]],
+        device: str,
+        load: Callable[[HeldModel], AnsweringModel],
+    ) -> None:
+        self.name, self.device = name, device
+        self._held: Mapping[ModelRef, HeldModel] = {model.ref: model for model in held}
+        self._prompts, self._read = prompts, load
+        self._loaded: tuple[ModelRef, AnsweringModel] | None = None
+
+    @property
+    def models(self) -> tuple[ModelRef, ...]:
+        """The models that can be run."""
+        return tuple(self._held)
+
+    def prepare(self, task: Task, watch: Watch) -> None:
+        """Load the task's model if it is not the loaded one, and warm it up.
+
+        The warm-up is AI Energy Score's: one full answer and ten short ones.
+
+        Raises:
+            WorkloadError: If model or prompts are not usable.
+            StoppedError: If `watch` ended it.
+        """
+        model, workload = self._load(task.model), task.workload
+        first = self._prompts(workload)[: workload.batch_size]
+        texts = _texts(workload.form, first_nonce(task.seed), first)
+        try:
+            batch = [model.encode(text, new_tokens=workload.new_tokens) for text in texts]
+            for length in (workload.new_tokens, *[WARM_UP_TOKENS] * workload.warm_up_runs):
+                watch(0)
+                model.generate_batch(batch, new_tokens=length)
+        except RuntimeError as error:
+            raise _broken(error) from error
+
+    def run(self, task: Task, stamp: Stamp, watch: Watch) -> tuple[PromptRun, ...]:
+        """The workload, batch by batch.
+
+        Raises:
+            WorkloadError: If the device fails.
+            StoppedError: If `watch` ended the run.
+        """
+        prompts = self._prompts(task.workload)
+        model = self._load(task.model)
+        try:
+            return run_prompts(model, prompts, task, stamp, watch)
+        except RuntimeError as error:
+            raise _broken(error) from error
+
+    def prefill(self, task: Task, inputs: Sequence[Sequence[int]], watch: Watch) -> None:
+        """The prefill pass: the same inputs once more, one new token each.
+
+        What the whole pass costs less this one is the cost of decoding.
+
+        Args:
+            task: What was run.
+            inputs: The token ids of all prompts, as they were run.
+            watch: Called after each batch.
+
+        Raises:
+            WorkloadError: If the device fails.
+            StoppedError: If `watch` ended it.
+        """
+        model, size = self._load(task.model), task.workload.batch_size
+        try:
+            for start in range(0, len(inputs), size):
+                model.generate_batch(inputs[start : start + size], new_tokens=PREFILL_TOKENS)
+                watch(min(start + size, len(inputs)))
+        except RuntimeError as error:
+            raise _broken(error) from error
+
+    def synchronise(self) -> None:
+        """Return at once: an answer's ids are there only when the device has finished it."""
+
+    def _load(self, ref: ModelRef) -> AnsweringModel:
+        if self._loaded is None or self._loaded[0] != ref:
+            self._loaded = None  # frees the memory of the one before first
+            self._loaded = (ref, self._read(self._held[ref]))
+        return self._loaded[1]
+
+
+class TransformersEngine(PromptEngine):
+    """Runs the workload on transformers.
 
     Args:
         held: The models on disk.
@@ -43,89 +168,37 @@ class TransformersEngine:
         threads: int | None = None,
         load: Callable[..., LoadedModel] = load_model,
     ) -> None:
-        self._folders: Mapping[ModelRef, Path] = {model.ref: model.folder for model in held}
-        self._prompts = prompts
-        self.device, self._threads = device, threads
-        self._read = load
-        self._loaded: tuple[ModelRef, LoadedModel] | None = None
+        def read(model: HeldModel) -> LoadedModel:
+            return load(model.folder, dtype=model.ref.dtype, device=device, threads=threads)
 
-    @property
-    def name(self) -> str:
-        """The engine's name in cells."""
-        return ENGINE_NAME
-
-    @property
-    def models(self) -> tuple[ModelRef, ...]:
-        """The models that can be run."""
-        return tuple(self._folders)
-
-    def prepare(self, task: Task, watch: Watch) -> None:
-        """Load the task's model if it is not the loaded one, and warm it up.
-
-        The warm-up is AI Energy Score's: one full answer and ten short ones.
-
-        Raises:
-            WorkloadError: If model or prompts are not usable.
-            StoppedError: If `watch` ended it.
-        """
-        model, workload = self._load(task.model), task.workload
-        new_tokens = workload.new_tokens
-        text = _text(workload.form, first_nonce(task.seed), self._prompts(workload)[0])
-        try:
-            ids = model.encode(text, new_tokens=new_tokens)
-            for length in (new_tokens, *[WARM_UP_TOKENS] * workload.warm_up_runs):
-                watch(0)
-                model.generate(ids, new_tokens=length)
-        except RuntimeError as error:
-            raise _broken(error) from error
-
-    def run(self, task: Task, stamp: Stamp, watch: Watch) -> tuple[PromptRun, ...]:
-        """The workload, prompt by prompt.
-
-        Raises:
-            WorkloadError: If the device fails.
-            StoppedError: If `watch` ended the run.
-        """
-        prompts = self._prompts(task.workload)
-        model = self._load(task.model)
-        try:
-            return run_prompts(model, prompts, task, stamp, watch)
-        except RuntimeError as error:
-            raise _broken(error) from error
-
-    def synchronise(self) -> None:
-        """Return at once: an answer's ids are there only when the device has finished it."""
-
-    def _load(self, ref: ModelRef) -> LoadedModel:
-        if self._loaded is None or self._loaded[0] != ref:
-            self._loaded = None  # frees the memory of the one before first
-            model = self._read(
-                self._folders[ref], dtype=ref.dtype, device=self.device, threads=self._threads
-            )
-            self._loaded = (ref, model)
-        return self._loaded[1]
+        super().__init__(name=TRANSFORMERS, held=held, prompts=prompts, device=device, load=read)
 
 
 def run_prompts(
-    model: LoadedModel, prompts: Sequence[str], task: Task, stamp: Stamp, watch: Watch
+    model: AnsweringModel, prompts: Sequence[str], task: Task, stamp: Stamp, watch: Watch
 ) -> tuple[PromptRun, ...]:
     """The measured loop.
 
-    A prompt's span reaches from the end of the one before to the end of its own answer, so that
-    the spans add up to the window: it holds tag, tokenisation, prefill and decoding.
+    A prompt's span reaches from the end of the batch before to the end of its own, so that the
+    spans of all batches add up to the window: they hold tags, tokenisation, prefill and decoding.
+    The prompts of one batch share their span.
     """
-    form, new_tokens = task.workload.form, task.workload.new_tokens
+    workload = task.workload
     nonce = first_nonce(task.seed)
     runs: list[PromptRun] = []
     before = stamp()
-    for done, prompt in enumerate(prompts, start=1):
-        ids = model.encode(_text(form, nonce, prompt), new_tokens=new_tokens)
-        answer = model.generate(ids, new_tokens=new_tokens)
+    for start in range(0, len(prompts), workload.batch_size):
+        texts = _texts(workload.form, nonce, prompts[start : start + workload.batch_size])
+        batch = [model.encode(text, new_tokens=workload.new_tokens) for text in texts]
+        answers = model.generate_batch(batch, new_tokens=workload.new_tokens)
         after = stamp()
-        runs.append(PromptRun(ids, answer, before, after))
+        runs.extend(
+            PromptRun(ids, answer, before, after)
+            for ids, answer in zip(batch, answers, strict=True)
+        )
         before = after
-        nonce = next_nonce(nonce, answer)
-        watch(done)
+        nonce = next_batch_nonce(nonce, answers)
+        watch(len(runs))
     return tuple(runs)
 
 
@@ -151,8 +224,11 @@ def choose_dtype(wanted: str, device: str) -> Dtype:
     return formats.get(wanted, "float32" if device == "cpu" else "bfloat16")
 
 
-def _text(form: WorkloadForm, nonce: Nonce, prompt: str) -> str:
-    return tagged_prompt(nonce, prompt) if form is WorkloadForm.TAGGED else prompt
+def _texts(form: WorkloadForm, nonce: Nonce, prompts: Sequence[str]) -> Sequence[str]:
+    if form is WorkloadForm.PLAIN:
+        return prompts
+    tags = batch_nonces(nonce, len(prompts))
+    return [tagged_prompt(tag, prompt) for tag, prompt in zip(tags, prompts, strict=True)]
 
 
 def _broken(error: RuntimeError) -> WorkloadError:
