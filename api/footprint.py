@@ -81,24 +81,61 @@ def sensor_spread() -> float:
     return 1 + Z_95 * ratio(SYSTEMATIC_PPM)
 
 
+@dataclass(frozen=True, slots=True)
+class Logarithmic:
+    """An estimate as products see it: a value and the half-widths of its logarithm."""
+
+    value: float
+    up: float
+    """ln(high / value)."""
+    down: float
+    """ln(value / low); infinite where the interval begins at 0."""
+
+    def times(self, other: "Logarithmic") -> "Logarithmic":
+        """The product with an independent factor."""
+        return Logarithmic(
+            self.value * other.value,
+            math.hypot(self.up, other.up),
+            math.hypot(self.down, other.down),
+        )
+
+    def estimate(self) -> Estimate:
+        """The value with its interval again."""
+        return Estimate(
+            value=self.value,
+            low=self.value * math.exp(-self.down),
+            high=self.value * math.exp(self.up),
+        )
+
+
+def logarithmic(factor: Estimate) -> Logarithmic:
+    """A positive estimate in the form that is cheap to multiply.
+
+    Raises:
+        ValueError: If the value is 0: it has no logarithm.
+    """
+    if factor.value <= 0:
+        raise ValueError("only a positive value has a logarithm")
+    down = math.log(factor.value / factor.low) if factor.low > 0 else math.inf
+    return Logarithmic(factor.value, math.log(factor.high / factor.value), down)
+
+
 def product(factors: Sequence[Estimate]) -> Estimate:
     """Product of independent factors; a factor of 0 makes it 0."""
-    value = math.prod(factor.value for factor in factors)
-    if value == 0:
+    if any(factor.value == 0 for factor in factors):
         high = math.prod(factor.high for factor in factors)
         return Estimate(value=0.0, low=0.0, high=high)
-    up = math.hypot(*(math.log(factor.high / factor.value) for factor in factors))
-    if any(factor.low == 0 for factor in factors):
-        return Estimate(value=value, low=0.0, high=value * math.exp(up))
-    down = math.hypot(*(math.log(factor.value / factor.low) for factor in factors))
-    return Estimate(value=value, low=value * math.exp(-down), high=value * math.exp(up))
+    found = Logarithmic(1.0, 0.0, 0.0)
+    for factor in factors:
+        found = found.times(logarithmic(factor))
+    return found.estimate()
 
 
-def total(parts: Sequence[Estimate]) -> Estimate:
-    """Sum of independent parts."""
-    value = math.fsum(part.value for part in parts)
-    up = math.hypot(*(part.high - part.value for part in parts))
-    down = math.hypot(*(part.value - part.low for part in parts))
+def total(one: Estimate, other: Estimate) -> Estimate:
+    """Sum of two independent parts."""
+    value = one.value + other.value
+    up = math.hypot(one.high - one.value, other.high - other.value)
+    down = math.hypot(one.value - one.low, other.value - other.low)
     return Estimate(value=value, low=max(0.0, value - down), high=value + up)
 
 
@@ -117,16 +154,36 @@ def footprint(
         intensity_g_per_kwh: Grid intensity (gCO2e per kWh).
         embodied_g_per_mtok: Share of making the hardware (gCO2e per million output tokens).
     """
-    energy_kwh = Estimate(
+    energy = facility_kwh(energy_wh_per_mtok, pue)
+    return emitted(energy, intensity_g_per_kwh, embodied_g_per_mtok)
+
+
+def facility_kwh(energy_wh_per_mtok: Estimate, pue: Estimate) -> Estimate:
+    """Energy of the whole facility (kWh per million output tokens)."""
+    kwh = Estimate(
         value=kilowatt_hours(WattHours(energy_wh_per_mtok.value)),
         low=kilowatt_hours(WattHours(energy_wh_per_mtok.low)),
         high=kilowatt_hours(WattHours(energy_wh_per_mtok.high)),
     )
-    operational = product((energy_kwh, pue, intensity_g_per_kwh))
+    return product((kwh, pue))
+
+
+def emitted(
+    energy_kwh_per_mtok: Estimate,
+    intensity_g_per_kwh: Estimate,
+    embodied_g_per_mtok: Estimate | None,
+) -> Footprint:
+    """Carbon of a facility's energy on a grid, and of the hardware."""
+    operational = product((energy_kwh_per_mtok, intensity_g_per_kwh))
+    return with_embodied(operational, embodied_g_per_mtok)
+
+
+def with_embodied(operational: Estimate, embodied_g_per_mtok: Estimate | None) -> Footprint:
+    """Operational carbon and the share of making the hardware (gCO2e per million tokens)."""
     if embodied_g_per_mtok is None:
         return Footprint(total=operational, operational_g=operational.value, embodied_g=None)
     return Footprint(
-        total=total((operational, embodied_g_per_mtok)),
+        total=total(operational, embodied_g_per_mtok),
         operational_g=operational.value,
         embodied_g=embodied_g_per_mtok.value,
     )

@@ -25,7 +25,16 @@ from api.catalogue import (
     ProviderId,
 )
 from api.energy import EnergyFigure, Regime, primary
-from api.footprint import Estimate, Factor, Footprint, footprint
+from api.footprint import (
+    Estimate,
+    Factor,
+    Footprint,
+    Logarithmic,
+    facility_kwh,
+    logarithmic,
+    product,
+    with_embodied,
+)
 from api.grid.intensity import Intensity, Period
 from api.grid.ladder import Ladder, pooled
 from protocol.messages import Status
@@ -187,6 +196,25 @@ class _Site:
     pue: Factor
 
 
+class _Grid:
+    """Intensities of a set of places by period, ready to be multiplied."""
+
+    def __init__(self, intensities: dict[Period, Intensity]) -> None:
+        self.intensities = intensities
+        self._logarithms = {
+            period: logarithmic(intensity.factor.estimate)
+            for period, intensity in intensities.items()
+            if intensity.factor.estimate.value > 0
+        }
+
+    def times(self, facility: Logarithmic, period: Period) -> Estimate:
+        """Operational carbon of a facility's energy here (g)."""
+        grid = self._logarithms.get(period)
+        if grid is None:
+            return product((facility.estimate(), self.intensities[period].factor.estimate))
+        return facility.times(grid).estimate()
+
+
 class _Join:
     def __init__(
         self,
@@ -199,7 +227,9 @@ class _Join:
         self._models = models
         self._ladder = ladder
         self._now = now
-        self._grids: dict[tuple[str, ...], dict[Period, Intensity]] = {}
+        self._grids: dict[tuple[str, ...], _Grid] = {}
+        self._facilities: dict[tuple[int, int], Logarithmic] = {}
+        self._own_pue = _assumed_pue("a machine room of your own")
         self._tabulated = tuple(p for p in catalogue.places.values() if p.tabulated)
         self._regions = {(r.provider, r.name): r.place for r in catalogue.regions}
 
@@ -214,7 +244,7 @@ class _Join:
                     region=place.id,
                     places=(place,),
                     certainty=Certainty.PINNED,
-                    pue=_assumed_pue("a machine room of your own"),
+                    pue=self._own_pue,
                 )
                 yield self._row(model, figure, figure.energy, site, None)
 
@@ -250,6 +280,8 @@ class _Join:
     ) -> Row:
         grid = self._grid(site.places)
         where = site.region or site.certainty
+        facility = self._facility(energy, site.pue)
+        embodied = figure.embodied.estimate if figure.embodied else None
         return Row(
             id=f"{model.id}~{site.provider.id}~{where}~{figure.id}",
             model=model,
@@ -260,27 +292,30 @@ class _Join:
             figure=figure,
             energy=energy,
             pue=site.pue,
-            grid=grid,
+            grid=grid.intensities,
             carbon={
-                period: footprint(
-                    energy_wh_per_mtok=energy.estimate,
-                    pue=site.pue.estimate,
-                    intensity_g_per_kwh=intensity.factor.estimate,
-                    embodied_g_per_mtok=figure.embodied.estimate if figure.embodied else None,
-                )
-                for period, intensity in grid.items()
+                period: with_embodied(grid.times(facility, period), embodied) for period in Period
             },
             price=price,
             labels=_labels(figure, site.provider, site.certainty),
         )
 
-    def _grid(self, places: tuple[Place, ...]) -> dict[Period, Intensity]:
+    def _facility(self, energy: Factor, pue: Factor) -> Logarithmic:
+        # By identity: a figure's factor serves many places, and comparing costs more.
+        key = (id(energy), id(pue))
+        if key not in self._facilities:
+            self._facilities[key] = logarithmic(facility_kwh(energy.estimate, pue.estimate))
+        return self._facilities[key]
+
+    def _grid(self, places: tuple[Place, ...]) -> "_Grid":
         key = tuple(place.id for place in places)
         if key not in self._grids:
-            self._grids[key] = {
-                period: pooled([self._ladder.at(place, period, self._now) for place in places])
-                for period in Period
-            }
+            self._grids[key] = _Grid(
+                {
+                    period: pooled([self._ladder.at(place, period, self._now) for place in places])
+                    for period in Period
+                }
+            )
         return self._grids[key]
 
     def _places(self, evidence: Evidence, provider: Provider) -> tuple[Place, ...]:

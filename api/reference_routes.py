@@ -1,7 +1,7 @@
 """The HTTP face of the look-ups: models, providers, regions, grid, footprint, compare, export."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -147,7 +147,7 @@ def _add_grid(router: APIRouter, holder: Holder) -> None:
             name=f"grid_{name}",
         )
         def grid(request: Request, zone: Zone) -> Response:
-            release, now = current(holder), datetime.now(UTC)
+            release, now = current(holder), holder.now()
             place = place_named(release, zone)
             key = f"grid/{place.zone}/{name}/{now:%Y%m%d%H}"
             return respond(request, release.answer(key, lambda: build(release, place, now)))

@@ -8,8 +8,8 @@
     4. join figures x evidence x places x prices into rows
     5. encode, keep the release, and swap it in by reference
 
-A failing source never stops a release: it is named in it. A refresh that finds nothing new
-changes nothing.
+A failing source never stops a release: it is named in it, and so is a database that does not
+keep it. A refresh that finds nothing new changes nothing.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from api.network import SignedRecord, network_figures, network_models
 from api.offerings import PriceBook, build_table
 from api.release import Holder, Release
 from api.schemas import SourceState
+from protocol.errors import StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +74,14 @@ class ReleaseKeeper(Protocol):
         ...
 
 
+class Prices(PriceBook, Protocol):
+    """Current prices, and how the book was last seen."""
+
+    def states(self) -> Sequence[SourceState]:
+        """The book as last read."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """Everything that a refresh reads from and writes to."""
@@ -80,7 +89,7 @@ class Sources:
     catalogue: Catalogue
     logs: VerdictLogs
     grid: GridReadings
-    prices: PriceBook
+    prices: Prices
     keeper: ReleaseKeeper
 
 
@@ -96,25 +105,59 @@ async def refresh(sources: Sources, holder: Holder, now: datetime) -> Release:
     records = tuple(sources.logs.records())
     history = sources.grid.history(now)
     digest = _inputs_digest(sources.catalogue, records, history, now)
-    states = (*sources.logs.states(), *sources.grid.states())
     held = holder.release
     if held is not None and held.inputs_digest == digest:
-        if held.sources != states:
-            held = held.with_sources(states)
-            holder.swap(held)
-        return held
-    release = await asyncio.to_thread(build_release, sources, records, history, states, digest, now)
-    await asyncio.to_thread(sources.keeper.keep, release, digest)
-    holder.swap(release)
-    log.info("release", release=release.id, rows=len(release.rows), records=len(records))
+        release = held
+    else:
+        release = await asyncio.to_thread(build_release, sources, records, history, digest, now)
+    states = (*_states(sources), *await _kept(sources.keeper, release, held, digest))
+    if release.sources != states:
+        release = release.with_sources(states)
+    if release is not held:
+        holder.swap(release)
+        log.info("release", release=release.id, rows=len(release.rows), records=len(records))
     return release
+
+
+def _states(sources: Sources) -> tuple[SourceState, ...]:
+    return (*sources.logs.states(), *sources.grid.states(), *sources.prices.states())
+
+
+async def _kept(
+    keeper: ReleaseKeeper, release: Release, held: Release | None, digest: str
+) -> tuple[SourceState, ...]:
+    """Keep a new release; nothing when it went well, else the state that says so.
+
+    Fresh figures are served even when the disk is full: they say that they are not archived,
+    and the next refresh tries again.
+    """
+    if release is held and not any(state.kind == "store" for state in release.sources):
+        return ()
+    try:
+        await asyncio.to_thread(keeper.keep, release, digest)
+    except StoreError as fault:
+        log.error("release not kept", release=release.id, detail=str(fault), hint=fault.hint)
+        return (store_state("archive", f"this release is not archived: {fault}"),)
+    return ()
+
+
+def store_state(name: str, detail: str) -> SourceState:
+    """A part of the database that does not keep what it is given."""
+    return SourceState(
+        name=name,
+        kind="store",
+        state="unreachable",
+        detail=detail,
+        data_as_of=None,
+        entries=None,
+        validator=None,
+    )
 
 
 def build_release(
     sources: Sources,
     records: Sequence[SignedRecord],
     history: History,
-    states: Sequence[SourceState],
     digest: str,
     now: datetime,
 ) -> Release:
@@ -143,7 +186,8 @@ def build_release(
     return Release(
         id=f"{now:%Y-%m-%d}-{digest[:8]}",
         computed_at=now,
-        data_as_of=max([now.replace(minute=0, second=0, microsecond=0), *_times(records)]),
+        # A validator whose clock is ahead does not make our data younger than they are.
+        data_as_of=min(now, max([_hour(now), *(record.signed_at for record in records)])),
         inputs_digest=digest,
         catalogue=catalogue,
         models=models,
@@ -152,12 +196,12 @@ def build_release(
         records=tuple(records),
         table=table,
         ladder=ladder,
-        sources=tuple(states),
+        sources=_states(sources),
     )
 
 
-def _times(records: Sequence[SignedRecord]) -> list[datetime]:
-    return [record.signed_at for record in records]
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def _inputs_digest(

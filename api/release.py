@@ -7,7 +7,7 @@ that are encoded at most once per period; whole answers are kept as well, with t
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from api import schemas
@@ -36,7 +36,7 @@ Target = tuple[str, bytes]
 Key = TypeVar("Key")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Release:
     """Everything that answers are made from, as of one refresh."""
 
@@ -64,6 +64,10 @@ class Release:
     def rows(self) -> Sequence[Row]:
         """All rows, unordered."""
         return self.table.rows
+
+    def __repr__(self) -> str:
+        """Its name: asyncio and loggers print what they hold."""
+        return f"Release({self.id!r}, {len(self.table.rows)} rows)"
 
     def __post_init__(self) -> None:
         if not self._by_id:
@@ -126,13 +130,23 @@ class Release:
             kept[key] = answer
 
 
+def utc_now() -> datetime:
+    """The time on this machine's clock."""
+    return datetime.now(UTC)
+
+
 class Holder:
     """Holds the release that answers now; the swap is one reference."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], datetime] = utc_now) -> None:
+        self._clock = clock
         self._release: Release | None = None
         self._refreshed_at: datetime | None = None
         self._failure = ""
+
+    def now(self) -> datetime:
+        """The time of a request (aware UTC)."""
+        return self._clock()
 
     @property
     def release(self) -> Release | None:

@@ -1,6 +1,5 @@
 """The HTTP face of a release: parse, look up, answer. No logic lives here."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -106,7 +105,7 @@ def build_routes(holder: Holder) -> APIRouter:
     def recommend(request: Request, query: Annotated[RecommendQuery, Query()]) -> Response:
         release = current(holder)
         slug = resolve(release, query.model)
-        now = datetime.now(UTC)
+        now = holder.now()
         hour = f"{now:%Y%m%d%H}"
         answer = release.answer(
             f"recommend?{slug}&{hour}&{query.model_dump_json()}",

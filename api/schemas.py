@@ -215,7 +215,7 @@ class SourceState(Answer):
     """A validator's log, price book or grid source as last seen."""
 
     name: str
-    kind: Literal["log", "prices", "grid", "tables"]
+    kind: Literal["log", "prices", "grid", "tables", "store"]
     state: Literal["ok", "empty", "refused", "unreachable"]
     detail: str
     data_as_of: datetime | None

@@ -23,7 +23,7 @@ from api.schemas import SourceState
 from api.store import LogSourceRow, Store, StoredEntry
 from protocol.canonical import canonical_bytes, message_digest, parse
 from protocol.constants import ENVELOPE_MAX_BYTES, LOG_ENTRY_MAX_BYTES
-from protocol.errors import ProtocolError, RejectionCode
+from protocol.errors import ProtocolError, RejectionCode, StoreError
 from protocol.ids import Hotkey
 from protocol.merkle import MerkleTree, leaf_hash, verify_consistency
 from protocol.messages import Message, RoundRecord, Sha256, TreeHead, Verdict
@@ -112,21 +112,30 @@ class ValidatorLogs:
         return tuple(map(_state, self._followed))
 
     async def _pull(self, followed: _Followed, now: datetime) -> None:
-        if not followed.is_loaded:
-            await asyncio.to_thread(_load, followed, self._store)
         url = followed.address.url
         try:
+            if not followed.is_loaded:
+                await asyncio.to_thread(_load, followed, self._store)
             await self._follow(followed)
+        except StoreError as fault:
+            # What was verified before goes on; the entries are asked for again.
+            followed.state, followed.detail = "unreachable", str(fault)
+            log.error("log not kept", url=url, detail=str(fault), hint=fault.hint)
         except ProtocolError as fault:
             followed.state = "refused"
             followed.detail = f"{fault.code}: {fault}"
             log.warning("log refused", url=url, code=fault.code, detail=str(fault))
-            await asyncio.to_thread(
-                self._store.record_fault, url, str(fault.code), str(fault), followed.shown, now
-            )
+            await asyncio.to_thread(self._record, followed, fault, now)
         except _Unreachable as fault:
             followed.state, followed.detail = "unreachable", str(fault)
             log.info("log unreachable", url=url, detail=str(fault))
+
+    def _record(self, followed: _Followed, fault: ProtocolError, now: datetime) -> None:
+        url, code = followed.address.url, str(fault.code)
+        try:
+            self._store.record_fault(url, code, str(fault), followed.shown, now)
+        except StoreError as trouble:
+            log.error("evidence not kept", url=url, detail=str(trouble), hint=trouble.hint)
 
     async def _follow(self, followed: _Followed) -> None:
         body = await self._get(followed.address.url, "/v1/log/head", ENVELOPE_MAX_BYTES * 2)

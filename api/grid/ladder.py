@@ -7,6 +7,7 @@ country. Pure: the history of readings comes in, the value with its tier goes ou
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from api.catalogue import Catalogue, GridLevel, GridShape, Place, ZoneId
 from api.footprint import Z_95, Estimate, Factor
@@ -76,10 +77,12 @@ class Ladder:
         return self._typical(place, (hour,), Z_95 * MAE_TO_SD)
 
     def _month(self, place: Place, hour: datetime) -> Intensity:
-        hours = tuple(hour - HOUR * back for back in range(MONTH_DAYS * 24, 0, -1))
+        hours = _month_before(hour)
         reported = self._history.get(place.zone, {})
-        values = [reported[h].intensity_g_per_kwh for h in hours if h in reported]
-        if len(values) >= MONTH_COVERAGE * len(hours):
+        enough = MONTH_COVERAGE * len(hours)
+        held = hours if len(reported) >= enough else ()
+        values = [reported[h].intensity_g_per_kwh for h in held if h in reported]
+        if len(values) >= enough:
             mean = math.fsum(values) / len(values)
             last = reported[max(h for h in hours if h in reported)]
             found = _reported(last, Tier.LIVE, 0.0)
@@ -90,7 +93,7 @@ class Ladder:
         # Errors of neighbouring hours hang together: the whole error stays in a month's mean.
         return self._typical(place, hours, 1.0)
 
-    def _typical(self, place: Place, hours: Sequence[datetime], weight: float) -> Intensity:
+    def _typical(self, place: Place, hours: tuple[datetime, ...], weight: float) -> Intensity:
         level = self._year(place)
         shape = self._shapes.get(place.zone)
         start, end = hours[0], hours[-1] + HOUR
@@ -138,6 +141,12 @@ class Ladder:
         """The readings that are held for a zone, oldest first."""
         held = self._history.get(zone, {})
         return tuple(held[start] for start in sorted(held))
+
+
+@lru_cache(maxsize=4)
+def _month_before(hour: datetime) -> tuple[datetime, ...]:
+    """The hours of the 30 days before an hour."""
+    return tuple(hour - HOUR * back for back in range(MONTH_DAYS * 24, 0, -1))
 
 
 def _by_area(levels: Sequence[GridLevel]) -> Mapping[str, dict[int, GridLevel]]:

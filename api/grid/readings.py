@@ -10,7 +10,7 @@ from api.catalogue import ZoneId
 from api.grid.intensity import History, IntensitySource, Reading
 from api.schemas import SourceState
 from api.store import Store
-from protocol.errors import SourceError
+from protocol.errors import SourceError, StoreError
 
 HISTORY_SPAN = timedelta(days=31)
 PULL_EVERY = timedelta(minutes=10)
@@ -32,40 +32,71 @@ class LiveReadings:
         self._store = store
         self._states: dict[str, SourceState] = {}
         self._pulled_at: datetime | None = None
+        self._stored: tuple[Reading, ...] = ()
+        """As last read from the store."""
+        self._unsaved: tuple[Reading, ...] = ()
+        """What the store did not take; tried again with the next answer."""
 
     async def pull(self, now: datetime) -> None:
         """Ask every source for the last 24 hours, unless it was asked just now."""
-        if not self._sources or (self._pulled_at and now - self._pulled_at < PULL_EVERY):
+        # The absolute value: a clock that was set back must not silence the sources.
+        if not self._sources or (self._pulled_at and abs(now - self._pulled_at) < PULL_EVERY):
             return
         self._pulled_at = now
-        await asyncio.gather(*(self._ask(source, now) for source in self._sources))
+        found = await asyncio.gather(*(self._ask(source, now) for source in self._sources))
+        await asyncio.to_thread(self._keep, [reading for answer in found for reading in answer])
 
     def history(self, now: datetime) -> History:
         """Lifecycle average readings of the last 31 days; the first source named wins."""
         if not self._sources:
             return {}
+        since = now - HISTORY_SPAN
+        try:
+            self._stored = self._store.readings_since(since)
+        except StoreError as fault:
+            log.error("grid history not read", detail=str(fault), hint=fault.hint)
+        ranks = {source.name: rank for rank, source in enumerate(self._sources)}
+        wanted = [
+            reading
+            for reading in (*self._stored, *self._unsaved)
+            if reading.basis == "lifecycle"
+            and reading.signal == "average"
+            and since <= reading.start <= now
+        ]
+        wanted.sort(key=lambda reading: ranks.get(reading.source, len(ranks)))
         found: dict[ZoneId, dict[datetime, Reading]] = {}
-        for reading in self._store.readings_since(now - HISTORY_SPAN):
-            if reading.basis == "lifecycle" and reading.signal == "average":
-                found.setdefault(reading.zone, {}).setdefault(reading.start, reading)
+        for reading in wanted:
+            found.setdefault(reading.zone, {}).setdefault(reading.start, reading)
         return found
 
     def states(self) -> tuple[SourceState, ...]:
         """Each source as last seen."""
         return tuple(self._states.values())
 
-    async def _ask(self, source: IntensitySource, now: datetime) -> None:
+    async def _ask(self, source: IntensitySource, now: datetime) -> Sequence[Reading]:
         try:
             readings = [r for r in await source.readings(self._zones, now) if is_sane(r, now)]
-            await asyncio.to_thread(self._store.keep_readings, readings)
-            newest = max((reading.end for reading in readings), default=None)
-            self._note(source.name, "ok" if readings else "empty", f"{len(readings)} hours", newest)
         except SourceError as fault:
             log.warning("grid source failed", source=source.name, detail=str(fault))
             before = self._states.get(source.name)
             self._note(
                 source.name, "unreachable", str(fault), before.data_as_of if before else None
             )
+            return ()
+        newest = max((reading.end for reading in readings), default=None)
+        self._note(source.name, "ok" if readings else "empty", f"{len(readings)} hours", newest)
+        return readings
+
+    def _keep(self, readings: Sequence[Reading]) -> None:
+        waiting = {
+            (r.zone, r.start, r.source, r.signal, r.basis): r for r in (*self._unsaved, *readings)
+        }
+        try:
+            self._store.keep_readings(tuple(waiting.values()))
+            self._unsaved = ()
+        except StoreError as fault:
+            log.error("grid readings not kept", detail=str(fault), hint=fault.hint)
+            self._unsaved = tuple(waiting.values())
 
     def _note(self, name: str, state: str, detail: str, newest: datetime | None) -> None:
         self._states[name] = SourceState.model_validate(

@@ -6,9 +6,9 @@ d in {1, cos w_d, sin w_d, cos 2w_d, sin 2w_d} of c(s, d) s d.
 """
 
 import math
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import mul
 
 from api.catalogue import GridShape
 
@@ -31,7 +31,7 @@ def terms(moment: datetime) -> tuple[float, ...]:
 
 def relative(shape: GridShape, moment: datetime) -> float:
     """Intensity of the hour over the yearly mean."""
-    value = math.fsum(c * term for c, term in zip(shape.coefficients, terms(moment), strict=True))
+    value = math.fsum(map(mul, shape.coefficients, terms(moment)))
     return max(FLOOR, value)
 
 
@@ -40,6 +40,16 @@ def day_curve(shape: GridShape, start: datetime) -> tuple[float, ...]:
     return tuple(relative(shape, start + timedelta(hours=hour)) for hour in range(HOURS_PER_DAY))
 
 
-def span_mean(shape: GridShape, hours: Sequence[datetime]) -> float:
+def span_mean(shape: GridShape, hours: tuple[datetime, ...]) -> float:
     """Mean relative value over some hours."""
-    return math.fsum(relative(shape, hour) for hour in hours) / len(hours)
+    level, *waves = shape.coefficients
+    if level - math.fsum(map(abs, waves)) < FLOOR:
+        return math.fsum(relative(shape, hour) for hour in hours) / len(hours)
+    # No hour can touch the floor, so the mean of the curve is the curve of the means.
+    return math.fsum(map(mul, shape.coefficients, _mean_terms(hours)))
+
+
+@lru_cache(maxsize=8)
+def _mean_terms(hours: tuple[datetime, ...]) -> tuple[float, ...]:
+    columns = zip(*map(terms, hours), strict=True)
+    return tuple(math.fsum(column) / len(hours) for column in columns)
