@@ -52,8 +52,6 @@ TARGET_OPERATORS = 5
 """Operators that a cell should have; fewer earn a coverage bonus."""
 COVERAGE_MAX_PPM = 2_000_000
 """Largest coverage bonus: 2."""
-PAID_REPORTS_PER_DAY = 2
-"""Reports of one operator in one cell that are paid per day."""
 TARGET_SCORE_PPM = 1_000_000
 """Sum of average scores at which the whole emission is earned; the rest is burned."""
 EXCLUSION_ROUNDS = 100

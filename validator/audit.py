@@ -58,6 +58,9 @@ class _Book:
     averages_ppm: dict[Hotkey, int] = field(default_factory=dict)
     codes: defaultdict[int, dict[Hotkey, str]] = field(default_factory=lambda: defaultdict(dict))
     excluded_until: dict[str, int] = field(default_factory=dict)
+    proof_failures: defaultdict[Hotkey, list[RoundNumber]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     last_round: int = -1
 
 
@@ -241,6 +244,7 @@ def _card(
         history=book.history,
         averages_ppm=book.averages_ppm,
         recent_codes=codes,
+        proof_failures=book.proof_failures,
     )
 
 
@@ -271,7 +275,10 @@ def _enter(book: _Book, record: RoundRecord, verdicts: Sequence[Verdict]) -> Non
         if verdict.energy_per_1k_output_tokens_uwh and verdict.cell and not code:
             operator = operators.get(verdict.miner, Coldkey(verdict.operator))
             book.history.append(observation(verdict, operator))
-        until = excluded_until(verdict)
+        failures = book.proof_failures[Hotkey(verdict.miner)]
+        until = excluded_until(verdict, failures)
+        if code == RejectionCode.TOKEN_PROOF_FAILED:
+            failures.append(RoundNumber(verdict.round))
         if until is not None:
             book.excluded_until |= {verdict.miner: until, verdict.operator: until}
     book.averages_ppm = {Hotkey(score.miner): score.average_score_ppm for score in record.scores}

@@ -9,7 +9,6 @@ Two validators must agree to the byte, so values are integers: natural logarithm
 integer or decimal arithmetic that is rounded once.
 """
 
-import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,8 +34,6 @@ HALF_LIFE_BLOCKS = 50_400
 """A report counts half after 7 days of 12 s blocks."""
 WINDOW_BLOCKS = 216_000
 """Older reports (30 days of 12 s blocks) no longer count in a cell's value."""
-IPV4_PREFIX_BITS = 24
-IPV6_PREFIX_BITS = 48
 
 _NANO = 10**9
 _NANO_PER_PPM = _NANO // PPM_ONE
@@ -46,6 +43,8 @@ _MEDIAN_VARIANCE = Decimal("1.57")
 """Variance of a median over that of a mean: pi / 2."""
 _SPREAD_LIMIT = Decimal("1.5")
 """A cell spread wider than this many prior standard deviations is contested: two camps."""
+_SKEW_LIMIT = 2
+"""A median further than this many standard errors from the mean leaves the cell contested."""
 _CORROBORATED_OPERATORS = 3
 _STUDENT_T = {
     3: Decimal("3.182"),
@@ -87,16 +86,6 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """One miner, as far as it shows who operates it."""
-
-    hotkey: Hotkey
-    coldkey: Coldkey
-    gpu_uuids: tuple[str, ...] = ()
-    ip: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """Centre and spread of some operators' values, all in 10^-9 of a natural logarithm."""
 
@@ -128,40 +117,6 @@ def energy_uwh(log: int) -> int:
 def rounded(value: Decimal) -> int:
     """Nearest whole number, half to even."""
     return int(value.to_integral_value(rounding=ROUND_HALF_EVEN))
-
-
-def collapse(members: Sequence[Member]) -> dict[Hotkey, Coldkey]:
-    """Which operator each miner belongs to, named by its smallest coldkey.
-
-    An operator is everything that is connected through a coldkey, a GPU UUID or a public IP
-    prefix, so that many hotkeys of one owner count once.
-    """
-    parent: dict[str, str] = {}
-
-    def find(node: str) -> str:
-        while parent.setdefault(node, node) != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for member in members:
-        for link in _links(member):
-            roots = sorted((find(f"coldkey {member.coldkey}"), find(link)))
-            parent[roots[1]] = roots[0]
-    named: dict[str, Coldkey] = {}
-    for member in sorted(members, key=lambda member: member.coldkey):
-        named.setdefault(find(f"coldkey {member.coldkey}"), member.coldkey)
-    return {member.hotkey: named[find(f"coldkey {member.coldkey}")] for member in members}
-
-
-def _links(member: Member) -> Iterable[str]:
-    yield from (f"gpu {uuid}" for uuid in member.gpu_uuids)
-    if member.ip is None:
-        return
-    address = ipaddress.ip_address(member.ip)
-    if address.is_global:
-        bits = IPV4_PREFIX_BITS if address.version == 4 else IPV6_PREFIX_BITS  # noqa: PLR2004 - IP version
-        yield f"net {ipaddress.ip_network((address, bits), strict=False)}"
 
 
 def freshness_ppm(age_blocks: int) -> int:
@@ -236,14 +191,17 @@ def estimate(values: Sequence[int]) -> Estimate:
     Values further than three robust standard deviations (2 % at least) from the median are
     screened. The rest gets the Mandel-Paule mean; as uncertainties come from the cohort and
     not from its members, all are equal, and the mean is the plain one. With more than a fifth
-    screened, or the rest in two camps, the median of all stands, and the cell is contested.
+    screened, the rest in two camps, or the median two standard errors off the mean, the median of
+    all stands, and the cell is contested.
     """
     kept = _screened(values)
     screened = len(values) - len(kept)
     spread = _sample_sd(kept)
+    mean = rounded(EXACT.divide(Decimal(sum(kept)), Decimal(len(kept))))
+    error = EXACT.sqrt(EXACT.divide(blended_variance(spread, len(kept)), Decimal(len(kept))))
     torn = spread > EXACT.multiply(_SPREAD_LIMIT, _nano(PRIOR_SD_PPM))
-    contested = screened * PPM_ONE > SCREEN_SHARE_PPM * len(values) or torn
-    heterogeneity = _heterogeneity_ppm(kept)
+    skewed = abs(median(values) - mean) > EXACT.multiply(_SKEW_LIMIT, error)
+    contested = screened * PPM_ONE > SCREEN_SHARE_PPM * len(values) or torn or skewed
     if contested:
         variance = blended_variance(mad_sd(values), len(values))
         error = EXACT.sqrt(
@@ -252,10 +210,8 @@ def estimate(values: Sequence[int]) -> Estimate:
         method: Literal["single", "mandel-paule", "median"] = "median"
         centre = median(values)
     else:
-        variance = blended_variance(spread, len(kept))
-        error = EXACT.sqrt(EXACT.divide(variance, Decimal(len(kept))))
         method = "single" if len(kept) == 1 else "mandel-paule"
-        centre = rounded(EXACT.divide(Decimal(sum(kept)), Decimal(len(kept))))
+        centre = mean
     freedom = len(kept) - 1 + PRIOR_WEIGHT
     factor = _STUDENT_T[max(dof for dof in _STUDENT_T if dof <= freedom)]
     return Estimate(
@@ -263,7 +219,7 @@ def estimate(values: Sequence[int]) -> Estimate:
         centre=centre,
         half_width=rounded(EXACT.multiply(factor, error)),
         screened=screened,
-        heterogeneity_ppm=heterogeneity,
+        heterogeneity_ppm=_heterogeneity_ppm(kept),
         contested=contested,
     )
 

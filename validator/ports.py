@@ -129,6 +129,10 @@ class Ledger(Protocol):
         """Codes ("" for accepted) of each miner's verdicts in the last rounds, newest last."""
         ...
 
+    def proof_failures(self, number: RoundNumber) -> dict[Hotkey, list[RoundNumber]]:
+        """Rounds before `number` in which miners failed the token proof, as far as they count."""
+        ...
+
     def excluded(self, number: RoundNumber) -> frozenset[str]:
         """Hotkeys and coldkeys that proven fraud excludes from a round."""
         ...

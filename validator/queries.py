@@ -6,11 +6,16 @@ from statistics import median
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from protocol.constants import EXCLUSION_ROUNDS
+from protocol.errors import RejectionCode
 from protocol.ids import Coldkey, Hotkey, RoundNumber
+from protocol.messages import Verdict
+from protocol.signing import Signed
 from protocol.units import Seconds, Watts, joules, seconds_from_us
 from validator.cohorts import Observation
 from validator.physics import Baseline
 from validator.rows import RECORD
+from validator.scoring import FRAUD_CODES, excluded_until
 from validator.tables import EntryRow, ScoreRow
 
 _BASELINE_REPORTS = 50
@@ -60,6 +65,46 @@ def history(session: Session, number: RoundNumber, first: RoundNumber) -> tuple[
         for cell_key, miner, operator, seen, log in session.execute(wanted)
         if cell_key is not None and log is not None
     )
+
+
+def proof_failures(session: Session, number: RoundNumber) -> dict[Hotkey, list[RoundNumber]]:
+    """Rounds before `number` in which miners failed the token proof, as far as they count."""
+    wanted = (
+        select(EntryRow.miner, EntryRow.round)
+        .where(
+            EntryRow.code == str(RejectionCode.TOKEN_PROOF_FAILED),
+            EntryRow.round >= number - 2 * EXCLUSION_ROUNDS,
+            EntryRow.round < number,
+        )
+        .order_by(EntryRow.round)
+    )
+    failures: defaultdict[Hotkey, list[RoundNumber]] = defaultdict(list)
+    for miner, failed in session.execute(wanted):
+        failures[Hotkey(miner)].append(RoundNumber(failed))
+    return dict(failures)
+
+
+def excluded(session: Session, number: RoundNumber) -> frozenset[str]:
+    """Hotkeys and coldkeys that fraud or three failed token proofs exclude from a round."""
+    failed = str(RejectionCode.TOKEN_PROOF_FAILED)
+    codes = [*(str(code) for code in FRAUD_CODES), failed]
+    wanted = (
+        select(EntryRow.data, EntryRow.miner)
+        .where(
+            EntryRow.code.in_(codes),
+            EntryRow.round >= number - EXCLUSION_ROUNDS,
+            EntryRow.round < number,
+        )
+        .order_by(EntryRow.round)
+    )
+    failures = proof_failures(session, number)
+    keys: set[str] = set()
+    for data, miner in session.execute(wanted):
+        verdict = Signed[Verdict].model_validate_json(data).payload
+        until = excluded_until(verdict, failures.get(Hotkey(miner), ()))
+        if until is not None and until >= number:
+            keys |= {verdict.miner, verdict.operator}
+    return frozenset(keys)
 
 
 def recent_codes(

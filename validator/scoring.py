@@ -10,14 +10,16 @@ over measuring. G: coverage, more for cells with few operators. F: freshness, 1 
 this round. Q: quality of evidence, 1 until there are sketches and anchors. The level of the
 energy appears nowhere: whoever really ran the model gains nothing by lying about it.
 
-Statistics never punish beyond C. Only proven fraud does: two signed commitments to one round.
+Statistics never punish beyond C. What does: two signed commitments to one round, which prove
+fraud, and tokens that the model would not have produced, in three rounds of a hundred (an honest
+miner fails one report in 1,000 at most, so this befalls it once in 200,000 rounds).
 
 Everything is integers at the edges and rounded once: the same inputs give the same bytes.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from math import isqrt, prod
 
@@ -53,6 +55,10 @@ PAID_REPORTS = 2
 Changing breaks: weights of two validators no longer agree."""
 FRAUD_CODES = frozenset({RejectionCode.COMMITMENT_CHANGED})
 """Rejections that prove fraud by themselves: two signatures of one hotkey contradict."""
+PROOF_STRIKES = 3
+"""Failed token proofs within `EXCLUSION_ROUNDS` rounds that exclude like fraud: with it cheating
+earns less than honesty where a report is caught with 5 % or more (`python -m scripts.simulate`).
+Changing breaks: weights of two validators no longer agree."""
 RECENT_ROUNDS = 5
 """Rounds over which a miner's failed token proofs are counted, this one included."""
 _TOLERATED_PROOF_FAILURES = 1
@@ -78,6 +84,8 @@ class Scorecard:
     """Moving averages after the round before; miners that are missing start at 0."""
     recent_codes: Mapping[Hotkey, Sequence[str]]
     """Rejection codes ("" for accepted) of each miner's verdicts in the four rounds before."""
+    proof_failures: Mapping[Hotkey, Sequence[RoundNumber]] = field(default_factory=dict)
+    """Earlier rounds in which a miner failed the token proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,11 +188,23 @@ def reason(verdict: Verdict | None, score: MinerScore | None) -> str:
     return "; ".join(["accepted", *notes])
 
 
-def excluded_until(verdict: Verdict) -> RoundNumber | None:
-    """Last round from which a proven fraud excludes the miner; None when nothing is proven."""
-    if verdict.rejection is None or verdict.rejection.code not in FRAUD_CODES:
+def excluded_until(
+    verdict: Verdict, proof_failures: Sequence[RoundNumber] = ()
+) -> RoundNumber | None:
+    """Last round from which a verdict excludes the miner; None when it does not.
+
+    Args:
+        verdict: This round's.
+        proof_failures: Earlier rounds in which the miner failed the token proof.
+    """
+    if verdict.rejection is None:
         return None
-    return RoundNumber(verdict.round + EXCLUSION_ROUNDS)
+    is_fraud = verdict.rejection.code in FRAUD_CODES
+    if verdict.rejection.code == RejectionCode.TOKEN_PROOF_FAILED:
+        first = verdict.round - EXCLUSION_ROUNDS
+        strikes = 1 + sum(first < failed < verdict.round for failed in proof_failures)
+        is_fraud = strikes >= PROOF_STRIKES
+    return RoundNumber(verdict.round + EXCLUSION_ROUNDS) if is_fraud else None
 
 
 def _cohorts(card: Scorecard, accepted: Sequence[Verdict]) -> dict[str, dict[Coldkey, int]]:
@@ -312,9 +332,9 @@ def _nothing(miner: Hotkey, operator: Coldkey, *, average: int) -> MinerScore:
 
 def _moved_average(card: Scorecard, verdict: Verdict, score: int) -> int:
     """S = 0.9 S + 0.1 s; nothing after fraud, half after repeated failures of the proof."""
-    if excluded_until(verdict) is not None:
-        return 0
     miner = Hotkey(verdict.miner)
+    if excluded_until(verdict, card.proof_failures.get(miner, ())) is not None:
+        return 0
     before = card.averages_ppm.get(miner, 0)
     total = before * (PPM_ONE - EMA_NEW_PPM) + score * EMA_NEW_PPM
     average = (2 * total + PPM_ONE) // (2 * PPM_ONE)

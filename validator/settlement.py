@@ -12,7 +12,8 @@ from protocol.ids import BlockNumber, Digest, RoundNumber
 from protocol.messages import RoundRecord, TreeHead, Verdict
 from protocol.rounds import Schedule
 from protocol.signing import Signed, sign
-from validator.cohorts import WINDOW_BLOCKS, Member, collapse
+from validator.cohorts import WINDOW_BLOCKS
+from validator.operators import Member, collapse
 from validator.ports import Conclusion, Ports
 from validator.records import Facts, RoundState, Seat
 from validator.scoring import RECENT_ROUNDS, RoundScores, Scorecard, score_round
@@ -52,6 +53,7 @@ async def conclude(number: RoundNumber, judge: Judge, ports: Ports) -> None:
         history=await ports.workshop(ledger.history, number, first=first),
         averages_ppm=ledger.averages_ppm(number),
         recent_codes=ledger.recent_codes(number, count=RECENT_ROUNDS - 1),
+        proof_failures=ledger.proof_failures(number),
     )
     scores = await ports.workshop(score_round, card)
     record = sign(round_record(state, verdicts, scores, metagraph, judge), ports.signer)

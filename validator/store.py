@@ -13,7 +13,6 @@ from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session
 
 from protocol.canonical import canonical_bytes, message_digest
-from protocol.constants import EXCLUSION_ROUNDS
 from protocol.errors import Rejection, StoreError
 from protocol.ids import (
     BlockHash,
@@ -40,10 +39,9 @@ from validator.database import store_errors
 from validator.log import TransparencyLog
 from validator.physics import Baseline
 from validator.ports import Conclusion
-from validator.queries import baseline, history, recent_codes
+from validator.queries import baseline, excluded, history, proof_failures, recent_codes
 from validator.records import Facts, Opening, RoundState, Seat
 from validator.rows import RECORD, record_row, score_rows, seat_of, seat_row, state_of, verdict_row
-from validator.scoring import FRAUD_CODES
 from validator.tables import EntryRow, HeadRow, IdentityRow, ReportRow, RoundRow, ScoreRow, SeatRow
 
 _REPEATS = 50
@@ -255,15 +253,15 @@ class Store:
         with self._transaction() as session:
             return recent_codes(session, number, count)
 
+    def proof_failures(self, number: RoundNumber) -> dict[Hotkey, list[RoundNumber]]:
+        """Rounds before `number` in which miners failed the token proof, as far as they count."""
+        with self._transaction() as session:
+            return proof_failures(session, number)
+
     def excluded(self, number: RoundNumber) -> frozenset[str]:
         """Hotkeys and coldkeys that proven fraud excludes from a round."""
-        wanted = select(EntryRow.miner, EntryRow.coldkey).where(
-            EntryRow.code.in_([str(code) for code in FRAUD_CODES]),
-            EntryRow.round >= number - EXCLUSION_ROUNDS,
-            EntryRow.round < number,
-        )
         with self._transaction() as session:
-            return frozenset(key for row in session.execute(wanted) for key in row if key)
+            return excluded(session, number)
 
     def grown(self, entries: Sequence[bytes]) -> tuple[int, Digest]:
         """Size and root that the log would have with these entries appended."""

@@ -14,12 +14,10 @@ from tests.support import factories
 from validator.cohorts import (
     HALF_LIFE_BLOCKS,
     Estimate,
-    Member,
     Observation,
     Totals,
     blended_variance,
     cell_value,
-    collapse,
     energy_uwh,
     estimate,
     freshness_ppm,
@@ -126,40 +124,6 @@ def test_the_interval_narrows_with_operators() -> None:
     widths = [estimate([TRUE_LOG] * count).half_width for count in (1, 2, 3, 5, 10, 30)]
 
     assert widths == sorted(widths, reverse=True)
-
-
-def member(name: str, **changes: object) -> Member:
-    fields: dict[str, object] = {"hotkey": Hotkey(name), "coldkey": Coldkey(f"cold-{name}")}
-    return Member(**(fields | changes))  # type: ignore[arg-type]
-
-
-def test_operators_are_joined_by_coldkey_gpu_and_network() -> None:
-    members = [
-        member("a", gpu_uuids=("GPU-1",)),
-        member("b", gpu_uuids=("GPU-1", "GPU-2")),
-        member("c", gpu_uuids=("GPU-2",), ip="9.9.9.1"),
-        member("d", ip="9.9.9.200"),
-        member("e", coldkey=Coldkey("cold-d")),
-        member("f", ip="9.9.10.1"),
-    ]
-
-    operators = collapse(members)
-
-    assert {operators[Hotkey(name)] for name in "abcde"} == {"cold-a"}
-    assert operators[Hotkey("f")] == "cold-f"
-
-
-def test_private_addresses_join_nobody() -> None:
-    operators = collapse([member("a", ip="127.0.0.1"), member("b", ip="127.0.0.1")])
-
-    assert operators == {"a": "cold-a", "b": "cold-b"}
-
-
-@given(st.permutations(range(6)))
-def test_operators_do_not_depend_on_the_order_of_members(order: list[int]) -> None:
-    members = [member(str(index), gpu_uuids=(f"GPU-{index // 2}",)) for index in order]
-
-    assert collapse(members)[Hotkey("1")] == "cold-0"
 
 
 def test_reports_fade_by_half_in_a_week() -> None:

@@ -1,0 +1,1 @@
+"""What other reports say of this one."""
