@@ -1,9 +1,10 @@
-"""The reference run of the workload, and the re-scoring that proves it.
+"""The reference run of the workload, and the models that it takes.
 
-The only module that imports torch and transformers; import it inside the function that needs
-it. Miner and validator run the same code: greedy decoding, batch 1, scaled-dot-product
-attention, exactly as many new tokens as asked. The end-of-sequence token is masked throughout
-(minimum = maximum new tokens), in the run and in the margins alike.
+Imports torch and transformers, as `activations`, `teacher_forcing` and `streaming` do: import
+them inside the function that needs them. Miner and validator run the same code: greedy
+decoding, batch 1, scaled-dot-product attention, exactly as many new tokens as asked. The
+end-of-sequence token is masked throughout (minimum = maximum new tokens), in the run and in
+the re-scoring alike.
 
 A model's own sampling defaults (temperature, repetition penalty) do not apply: the workload
 is plain greedy decoding for every model.
@@ -33,8 +34,6 @@ from protocol.models import Dtype
 DEFAULT_CONTEXT_TOKENS = 512
 """Context assumed for a model that states none (AI Energy Score v1)."""
 
-_BATCH_TOKENS = 768
-"""Positions re-scored at once, padding included: enough to keep a core's caches busy."""
 _DTYPES: dict[Dtype, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -117,7 +116,7 @@ class LoadedModel:
     def _answers(
         self, inputs: torch.Tensor, mask: torch.Tensor, new_tokens: int
     ) -> tuple[TokenIds, ...]:
-        with _memory_watched(inputs.numel()), torch.inference_mode():
+        with memory_watched(inputs.numel()), torch.inference_mode():
             output = self.network.generate(  # type: ignore[operator]
                 input_ids=inputs,
                 attention_mask=mask,
@@ -125,74 +124,6 @@ class LoadedModel:
                 min_new_tokens=new_tokens,
             )
             return tuple(tuple(row) for row in output[:, inputs.shape[1] :].tolist())
-
-    def score_margins(
-        self, samples: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> list[list[float]]:
-        """How far each answered token is from this model's own choice, in logits.
-
-        One prefill over prompt and answer, a few samples of similar length at a time. The
-        margin of a token is the largest logit less the token's own, given everything before
-        it: 0 where this model agrees.
-
-        Args:
-            samples: Prompt ids and answer ids, all in the vocabulary.
-
-        Returns:
-            One list per sample, one margin per answer token; infinite for a masked token.
-
-        Raises:
-            ValueError: If a token is outside the vocabulary or a sample is empty.
-            WorkloadError: If the logits are not numbers, or the device runs out of memory.
-        """
-        for prompt, answer in samples:
-            self._require_scorable(prompt, answer)
-        margins: list[list[float]] = [[] for _ in samples]
-        for batch in _batches([len(prompt) + len(answer) for prompt, answer in samples]):
-            scored = self._batch_margins([samples[index] for index in batch])
-            for index, values in zip(batch, scored, strict=True):
-                margins[index] = values
-        return margins
-
-    def _require_scorable(self, prompt: Sequence[int], answer: Sequence[int]) -> None:
-        if not prompt or not answer:
-            raise ValueError("a sample needs a prompt and an answer")
-        if not all(0 <= token < self.vocabulary_size for token in (*prompt, *answer)):
-            raise ValueError("a token id is outside the vocabulary")
-
-    def _batch_margins(
-        self, samples: Sequence[tuple[Sequence[int], Sequence[int]]]
-    ) -> list[list[float]]:
-        """Margins of one batch. Padding is on the right, where causal attention never looks."""
-        rows = [(*prompt, *answer[:-1]) for prompt, answer in samples]
-        length = max(map(len, rows))
-        first = min(len(prompt) for prompt, _ in samples) - 1
-        padded = torch.tensor([row + (0,) * (length - len(row)) for row in rows])
-        try:
-            with torch.inference_mode():
-                output = self.network(
-                    input_ids=padded.to(self.network.device),
-                    use_cache=False,
-                    logits_to_keep=length - first,
-                )
-                return [
-                    self._differences(scores[len(prompt) - 1 - first :][: len(answer)], answer)
-                    for scores, (prompt, answer) in zip(output.logits, samples, strict=True)
-                ]
-        except torch.OutOfMemoryError as error:
-            raise _out_of_memory(padded.numel()) from error
-
-    def _differences(self, scores: torch.Tensor, answer: Sequence[int]) -> list[float]:
-        logits = scores.float()
-        if not bool(torch.isfinite(logits).all()):
-            raise WorkloadError(
-                "the model gives logits that are not numbers",
-                hint="The weights or the device are broken: verify the model files.",
-            )
-        logits[:, list(self.eos_ids)] = -torch.inf
-        best = logits.max(dim=1).values
-        chosen = logits.gather(1, torch.tensor(answer, device=logits.device)[:, None])[:, 0]
-        return [float(margin) for margin in best - chosen]
 
 
 def load_model(
@@ -209,8 +140,8 @@ def load_model(
     Raises:
         WorkloadError: If the folder holds no complete model, or memory is too small.
     """
-    _configure_torch(threads)
-    with _model_errors(folder), _memory_watched(0):
+    configure_torch(threads)
+    with _model_errors(folder), memory_watched(0):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         network = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -266,7 +197,7 @@ def cuda_uuids() -> tuple[str, ...]:
     return tuple(str(torch.cuda.get_device_properties(index).uuid) for index in range(count))
 
 
-def _configure_torch(threads: int | None) -> None:
+def configure_torch(threads: int | None) -> None:
     """Settings that hold for the whole process: repeatable kernels, full float32."""
     if threads is not None:
         torch.set_num_threads(threads)
@@ -296,17 +227,6 @@ def _prepared(
         context_tokens=_context_tokens(config),
         dtype=dtype,
     )
-
-
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Indices in groups of similar length, each within the token budget when padded."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
-        if batches and lengths[index] * (len(batches[-1]) + 1) <= _BATCH_TOKENS:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
 
 
 def _eos_ids(config: GenerationConfig | None) -> TokenIds:
@@ -358,7 +278,7 @@ def _model_errors(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _memory_watched(tokens: int) -> Iterator[None]:
+def memory_watched(tokens: int) -> Iterator[None]:
     """Too little memory, on a GPU or of the host, as our error."""
     try:
         yield

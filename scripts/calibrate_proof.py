@@ -26,6 +26,7 @@ from protocol.ids import Nonce
 from protocol.model_files import LocalModel, cache_dir, resolve_model
 from protocol.models import Dtype
 from protocol.prompts import short_standin_prompts, tagged_prompt
+from protocol.teacher_forcing import Answer, rescore
 from scripts.cheat_weights import CHEATS
 from scripts.proof_statistics import failing_mixtures, rate_stack, set_thresholds
 from scripts.smollm2 import ensure_smollm2
@@ -136,7 +137,9 @@ def _stack_margins(stack: Stack, local: LocalModel, verifier: LoadedModel, count
     prompts = calibration_prompts(verifier, count)[:: stack.share]
     answers = run_stack(stack, local, verifier.dtype, prompts)
     torch.set_num_threads(1)
-    margins = verifier.score_margins(list(zip(prompts, answers, strict=True)))
+    given = zip(prompts, answers, strict=True)
+    scored = rescore(verifier, [Answer(prompt_ids=ids, output_ids=out) for ids, out in given])
+    margins = [list(one.margins) for one in scored]
     tokens = [margin for prompt in margins for margin in prompt]
     off = sum(margin > 0 for margin in tokens) / len(tokens)
     _say(f"{verifier.dtype} {stack.name}: {off:.2%} of tokens differ, largest {max(tokens):.4f}")

@@ -242,6 +242,8 @@ class Rescorer:
 
     @staticmethod
     def _margins(model: "LoadedModel", samples: Sequence[Sample]) -> list[list[float]]:
+        from protocol.teacher_forcing import Answer, rescore  # noqa: PLC0415 - imports torch
+
         margins = [[float("inf")] * max(1, len(sample.output_ids)) for sample in samples]
         scorable = [
             index
@@ -249,11 +251,15 @@ class Rescorer:
             if sample.output_ids
             and all(0 <= token < model.vocabulary_size for token in sample.output_ids)
         ]
-        scored = model.score_margins(
-            [(samples[index].prompt_ids, samples[index].output_ids) for index in scorable]
+        rescored = rescore(
+            model,
+            [
+                Answer(prompt_ids=samples[index].prompt_ids, output_ids=samples[index].output_ids)
+                for index in scorable
+            ],
         )
-        for index, values in zip(scorable, scored, strict=True):
-            margins[index] = values
+        for index, one in zip(scorable, rescored, strict=True):
+            margins[index] = list(one.margins)
         return margins
 
 

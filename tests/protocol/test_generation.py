@@ -1,6 +1,5 @@
-"""The reference run and its re-scoring, on the small real model."""
+"""The reference run, on the small real model."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from protocol.errors import WorkloadError
 from protocol.generation import LoadedModel, load_encoder, load_model
 from protocol.prompts import short_standin_prompts
-from tests.support.model import need_smollm2, smollm2, smollm2_verifier
+from protocol.teacher_forcing import Answer, rescore
+from tests.support.model import need_smollm2, smollm2
 
 NEW_TOKENS = 10
 PROMPTS = (*short_standin_prompts(2), "= = Early life = =", "The capital of France is")
@@ -72,7 +72,8 @@ def test_the_answer_goes_on_where_the_model_would_end(model: LoadedModel) -> Non
     assert int(best) in model.eos_ids
     assert len(answer) == NEW_TOKENS
     assert not set(answer) & set(model.eos_ids)
-    assert max(model.score_margins([(ids, answer)])[0]) <= ROUNDING
+    margins = rescore(model, [Answer(prompt_ids=ids, output_ids=answer)])[0].margins
+    assert max(margins) <= ROUNDING
 
 
 def test_long_prompts_are_cut_on_the_right_to_fit_the_answer(model: LoadedModel) -> None:
@@ -179,60 +180,6 @@ def test_layers_can_be_spread_over_whatever_there_is(
 def test_a_text_without_tokens_is_an_error(model: LoadedModel) -> None:
     with pytest.raises(WorkloadError, match="no tokens"):
         model.encode("", new_tokens=NEW_TOKENS)
-
-
-def test_own_answers_have_no_margin(runs: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
-    margins = smollm2_verifier().score_margins(runs)
-
-    assert [len(values) for values in margins] == [NEW_TOKENS] * len(runs)
-    assert all(0 <= margin <= ROUNDING for values in margins for margin in values)
-
-
-def test_margins_do_not_depend_on_who_shares_the_batch(
-    model: LoadedModel, runs: list[tuple[tuple[int, ...], tuple[int, ...]]]
-) -> None:
-    shifted = [(prompt, answer[::-1]) for prompt, answer in runs]
-
-    together = model.score_margins(shifted)
-
-    for sample, values in zip(shifted, together, strict=True):
-        assert values == pytest.approx(model.score_margins([sample])[0], abs=ROUNDING)
-
-
-def test_margins_are_those_of_the_definition(
-    model: LoadedModel, runs: list[tuple[tuple[int, ...], tuple[int, ...]]]
-) -> None:
-    prompt, answer = runs[0][0], runs[1][1]
-    with torch.inference_mode():
-        logits = model.network(input_ids=torch.tensor([[*prompt, *answer]])).logits[0]
-    logits = logits.clone()
-    logits[:, list(model.eos_ids)] = -math.inf
-    expected = [
-        float(logits[len(prompt) - 1 + place].max() - logits[len(prompt) - 1 + place, token])
-        for place, token in enumerate(answer)
-    ]
-
-    assert max(expected) > 1
-    assert model.score_margins([(prompt, answer)])[0] == pytest.approx(expected, abs=ROUNDING)
-
-
-def test_a_masked_token_has_an_infinite_margin(
-    model: LoadedModel, runs: list[tuple[tuple[int, ...], tuple[int, ...]]]
-) -> None:
-    prompt, answer = runs[0]
-
-    margins = model.score_margins([(prompt, (*answer[:4], model.eos_ids[0], *answer[5:]))])[0]
-
-    assert math.isinf(margins[4])
-    assert max(margins[:4]) <= ROUNDING
-
-
-@pytest.mark.parametrize("sample", [((5,), (49_152,)), ((-1,), (5,)), ((), (5,)), ((5,), ())])
-def test_samples_that_no_model_could_score_are_refused(
-    sample: tuple[tuple[int, ...], tuple[int, ...]], model: LoadedModel
-) -> None:
-    with pytest.raises(ValueError, match=r"vocabulary|needs"):
-        model.score_margins([sample])
 
 
 def test_an_empty_folder_is_no_model(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""Hidden states of a running model, and their projections for a sketch. Imports torch."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import torch
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+from protocol.ids import Nonce
+from protocol.sketch import SKETCH_POSITIONS, sign_bits
+
+
+class StateRecorder:
+    """Keeps the final hidden states that a model computes while the recorder is open.
+
+    They are those behind the last normalisation, which the output head reads. Nothing is copied
+    off the device before `last_states`, so a run is not slowed by waiting.
+
+    Args:
+        network: The model.
+        positions: Positions to keep of each forward pass, from the last; None keeps all.
+    """
+
+    def __init__(self, network: PreTrainedModel, *, positions: int | None = None) -> None:
+        self._network = network
+        self._positions = positions
+        self._passes: list[torch.Tensor] = []
+
+    def __enter__(self) -> Self:
+        self._passes.clear()
+        self._hook = self._network.base_model.register_forward_hook(self._keep)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._hook.remove()
+
+    def last_states(self, positions: int = SKETCH_POSITIONS) -> torch.Tensor:
+        """States at the last positions read, shape (row, position, hidden value), float32."""
+        return torch.cat(self._passes, dim=1)[:, -positions:].float()
+
+    def _keep(
+        self, _module: torch.nn.Module, _inputs: object, output: BaseModelOutputWithPast
+    ) -> None:
+        states = output.last_hidden_state
+        if states is not None:
+            self._passes.append(
+                states if self._positions is None else states[:, -self._positions :]
+            )
+
+
+def project(states: torch.Tensor, nonce: Nonce) -> list[float]:
+    """Projections of the last positions' states on the directions of a nonce, oldest first.
+
+    Args:
+        states: Shape (position, hidden value), float32, at most `SKETCH_POSITIONS` positions.
+        nonce: The prompt's.
+    """
+    count, width = states.shape
+    bits = torch.frombuffer(bytearray(sign_bits(nonce, width)), dtype=torch.uint8)
+    shifts = torch.arange(7, -1, -1, dtype=torch.uint8)
+    flat = ((bits[:, None] >> shifts) & 1).reshape(-1)[: count * width]
+    signs = (flat.reshape(count, width).flip(0).to(states.device).float() * 2) - 1
+    return _projected(states, signs)
+
+
+def _projected(states: torch.Tensor, signs: torch.Tensor) -> list[float]:
+    lengths = states.norm(dim=1)
+    return [float(value) for value in (states * signs).sum(dim=1) / lengths]
+
+
+def project_all(states: torch.Tensor, nonces: Sequence[Nonce]) -> list[list[float]]:
+    """`project` for the rows of a batch that are all equally long."""
+    return [project(rows, nonce) for rows, nonce in zip(states, nonces, strict=True)]
