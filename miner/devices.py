@@ -33,6 +33,9 @@ _VOLTA = 5
 _VIRTUAL_MODES = {2: "a vGPU", 3: "shared by a vGPU host", 4: "shared by a vSGA host"}
 """`nvmlGpuVirtualizationMode_t`; 1 is whole-GPU passthrough, which is fine."""
 _SIMULATED = "SIMULATED"
+_IDLE_UTILIZATION_PCT = 2
+_DRIVER_MEMORY_BYTES = 2048 * 2**20
+"""Most that a driver holds for itself (2,048 MiB, as a live network of GPU operators has it)."""
 
 
 class Exclusivity(StrEnum):
@@ -44,6 +47,63 @@ class Exclusivity(StrEnum):
     """The driver names processes that this PID namespace does not show, or none at all."""
     FOREIGN = "foreign"
     """Someone else too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThrottleTimes:
+    """How long each throttle slowed the clocks; None is what this driver does not tell."""
+
+    power_cap_ns: int | None
+    """Held at the power limit (field 74; older drivers: violation time of the power policy)."""
+    software_heat_ns: int | None
+    """Too warm for the driver's taste (field 269)."""
+    hardware_heat_ns: int | None
+    """Too warm for the hardware's (field 270; older drivers: of the thermal policy)."""
+    power_brake_ns: int | None
+    """Slowed by the server's power supply (field 271)."""
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether any throttle is known to have acted."""
+        times = (
+            self.power_cap_ns, self.software_heat_ns, self.hardware_heat_ns, self.power_brake_ns,
+        )  # fmt: skip
+        return any(times)
+
+    def since(self, earlier: "ThrottleTimes") -> "ThrottleTimes":
+        """What was added since an earlier reading; None where either is not told."""
+        return ThrottleTimes(
+            power_cap_ns=_added(self.power_cap_ns, earlier.power_cap_ns),
+            software_heat_ns=_added(self.software_heat_ns, earlier.software_heat_ns),
+            hardware_heat_ns=_added(self.hardware_heat_ns, earlier.hardware_heat_ns),
+            power_brake_ns=_added(self.power_brake_ns, earlier.power_brake_ns),
+        )
+
+
+def _added(later_ns: int | None, earlier_ns: int | None) -> int | None:
+    if later_ns is None or earlier_ns is None:
+        return None
+    return max(0, later_ns - earlier_ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupancy:
+    """What keeps a GPU that should be idle; None is what this driver does not tell."""
+
+    utilization_pct: int | None
+    """Share of time with a kernel running, over NVML's last sample period (1/6 to 1 s)."""
+    memory_used_bytes: int
+    """Held on the board, driver and processes alike."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether kernels ran more than 2 % of the time."""
+        return (self.utilization_pct or 0) > _IDLE_UTILIZATION_PCT
+
+    @property
+    def holds_memory(self) -> bool:
+        """Whether more memory is held than a driver without processes needs."""
+        return self.memory_used_bytes > _DRIVER_MEMORY_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

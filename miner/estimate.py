@@ -1,14 +1,16 @@
-"""An estimate of the host's energy where there is no GPU, by codecarbon; never a measurement.
+"""codecarbon: an estimate of the host's energy where there is no GPU, and a second witness.
 
 codecarbon takes CPU energy from RAPL where that is readable, else from load and nameplate
 power, and memory from a model. What comes out is labelled `estimate` all the way; when
-codecarbon gives nothing, there is a refusal and no number.
+codecarbon gives nothing, there is a refusal and no number. On a GPU machine it may meter the
+same GPUs beside the meter; what it says never changes the meter's figure.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from importlib.metadata import version
 from io import StringIO
 from math import isfinite
 from typing import Any, TypeVar
@@ -87,7 +89,7 @@ class EstimateMeter:
         Raises:
             EstimateFailedError: If codecarbon is missing, fails, or gives no energy.
         """
-        tracker = self._tracker()
+        tracker = _tracker(self._country_iso_code, gpu_ids=())
         tracker.start()
         synchronise()
         window = EstimateWindow()
@@ -117,25 +119,60 @@ class EstimateMeter:
             result = work(window.stamp)
         return result, window.measurement
 
-    def _tracker(self) -> Any:  # noqa: ANN401 - codecarbon is untyped
-        logging.getLogger("codecarbon").disabled = True  # it logs before it knows its level
-        try:
-            with redirect_stdout(StringIO()):  # amdsmi, if installed, prints where it looked
-                from codecarbon import OfflineEmissionsTracker  # noqa: PLC0415 - heavy, optional
-        except ImportError as error:
-            raise EstimateFailedError(
-                f"codecarbon does not load: {error}", hint="Run: pip install 'carbonbench[miner]'"
-            ) from error
-        return OfflineEmissionsTracker(
-            country_iso_code=self._country_iso_code,
-            measure_power_secs=_POLL_SECONDS,
-            tracking_mode="machine",
-            gpu_ids=[],
-            save_to_file=False,
-            output_methods=[],
-            allow_multiple_runs=True,
-            log_level="critical",
-        )
+
+class GpuWitness:
+    """codecarbon on the same GPUs as the meter.
+
+    It needs `nvidia-smi` on the path, and integer NVML indices: given UUIDs it sees no GPU.
+
+    Args:
+        indices: NVML indices of the metered GPUs.
+
+    Raises:
+        EstimateFailedError: If codecarbon does not load.
+    """
+
+    def __init__(self, indices: Sequence[int]) -> None:
+        self._tracker = _tracker("USA", gpu_ids=indices)
+
+    @property
+    def name(self) -> str:
+        """Who it is, with version."""
+        return f"codecarbon {version('codecarbon')}"
+
+    def start(self) -> None:
+        """Start counting."""
+        self._tracker.start()
+
+    def stop(self) -> Joules | None:
+        """Stop counting; GPU energy, or None where codecarbon saw none."""
+        self._tracker.stop()
+        data = self._tracker.final_emissions_data
+        energy_kwh = data.gpu_energy if data else 0.0
+        if not isfinite(energy_kwh) or energy_kwh <= 0:
+            return None
+        return joules_from_wh(watt_hours_from_kwh(energy_kwh))
+
+
+def _tracker(country_iso_code: str, *, gpu_ids: Sequence[int]) -> Any:  # noqa: ANN401 - codecarbon is untyped
+    logging.getLogger("codecarbon").disabled = True  # it logs before it knows its level
+    try:
+        with redirect_stdout(StringIO()):  # amdsmi, if installed, prints where it looked
+            from codecarbon import OfflineEmissionsTracker  # noqa: PLC0415 - heavy, optional
+    except ImportError as error:
+        raise EstimateFailedError(
+            f"codecarbon does not load: {error}", hint="Run: pip install 'carbonbench[miner]'"
+        ) from error
+    return OfflineEmissionsTracker(
+        country_iso_code=country_iso_code,
+        measure_power_secs=_POLL_SECONDS,
+        tracking_mode="machine",
+        gpu_ids=list(gpu_ids),
+        save_to_file=False,
+        output_methods=[],
+        allow_multiple_runs=True,
+        log_level="critical",
+    )
 
 
 def _energy(tracker: Any, start_ns: int, end_ns: int) -> Joules:  # noqa: ANN401 - codecarbon is untyped

@@ -11,6 +11,7 @@ from itertools import pairwise
 from math import hypot, sqrt
 
 from miner.counter import Edge, Edges, closing_edge, energy_between, interpolated_edge, opening_edge
+from miner.devices import Occupancy, ThrottleTimes
 from miner.power_trace import SENSOR_SECONDS, TraceRow, peak_power, trace_tolerance, trapezoid
 from miner.refusals import (
     CounterJumpedError,
@@ -80,6 +81,10 @@ class Flag(StrEnum):
     """The driver does not say who uses the GPU."""
     PROCESSES_FOREIGN = "processes_foreign"
     """Other processes use the GPU, and the caller put up with it."""
+    OCCUPIED_BEFORE = "occupied_before"
+    """Kernels ran more than 2 % of the time before the work, when the GPU should have been idle."""
+    MEMORY_HELD = "memory_held"
+    """More than 2 GiB of memory are held, and the driver does not say by whom."""
     PERSISTENCE_OFF = "persistence_off"
     """Persistence mode is off or unknown."""
     THROTTLED = "throttled"
@@ -105,6 +110,10 @@ class DeviceReadings:
     power_limit_mw: int | None
     idle_before: Watts | None = None
     """Idle power over a longer span before the window, if it was taken."""
+    throttled: ThrottleTimes | None = None
+    """Within the window."""
+    occupancy: Occupancy | None = None
+    """Before the work."""
     flags: tuple[Flag, ...] = ()
 
 
@@ -133,6 +142,10 @@ class DeviceMeasurement:
     flags: tuple[Flag, ...]
     ticks: tuple[Tick, ...]
     rows: tuple[TraceRow, ...]
+    throttled: ThrottleTimes | None = None
+    """How long each throttle slowed the clocks, within the window."""
+    occupancy: Occupancy | None = None
+    """What kept the GPU before the work, when it should have been idle."""
 
     @property
     def trace_ratio(self) -> float | None:
@@ -279,6 +292,8 @@ def _measure_device(
         flags=tuple(flags),
         ticks=tuple(device.ticks),
         rows=tuple(device.rows),
+        throttled=device.throttled,
+        occupancy=device.occupancy,
     )
 
 
@@ -332,6 +347,8 @@ def _measure_by_trace(device: DeviceReadings, start_ns: int, end_ns: int) -> Dev
         flags=device.flags,
         ticks=(),
         rows=tuple(device.rows),
+        throttled=device.throttled,
+        occupancy=device.occupancy,
     )
 
 

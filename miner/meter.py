@@ -30,14 +30,20 @@ from miner.refusals import NoDevicesError
 from miner.repeats import Repeats, is_enough, summarise_repeats
 from miner.sampler import POLL_SECONDS, Sampler, next_poll_seconds
 from miner.timer import SystemTimer, Timer
-from miner.window import Window, await_ticks
-from protocol.units import Joules, Seconds, nanoseconds
+from miner.warm_up import LONGEST_SECONDS, WarmUp, is_steady
+from miner.window import Rows, Window, await_ticks
+from protocol.units import Joules, Seconds, nanoseconds, seconds
 
 T = TypeVar("T")
 
 _CALIBRATION_SECONDS = Seconds(1.0)
 _CALIBRATION_TICKS = 8
-_WINDOW_FLAGS = {Flag.THROTTLED, Flag.PROCESSES_UNKNOWN, Flag.PROCESSES_FOREIGN}
+_WINDOW_FLAGS = {
+    Flag.THROTTLED,
+    Flag.PROCESSES_UNKNOWN,
+    Flag.PROCESSES_FOREIGN,
+    Flag.MEMORY_HELD,
+}
 """Flags that belong to one window, not to the device."""
 _MAXIMUM_GAP_SECONDS = 0.1
 """Random pauses between repeats, so that no run keeps step with the sensor (100 ms)."""
@@ -114,6 +120,8 @@ class NvmlMeter:
                 sampler.observe()
         for sampler in counted:
             sampler.calibrate()
+        for sampler in self.samplers:
+            sampler.note_occupancy()
 
     def watch_idle(self, duration_seconds: float) -> None:
         """Take the idle power over a longer span; later windows state it and check drift.
@@ -133,6 +141,34 @@ class NvmlMeter:
                 sampler.observe()
         for sampler in self.samplers:
             sampler.idle_before = sampler.idle_power(start_ns)
+            sampler.note_occupancy()
+
+    def warm_up(
+        self, work: Callable[[], object], *, longest_seconds: float = LONGEST_SECONDS
+    ) -> WarmUp:
+        """Repeat the work until power and temperature of all devices stand still.
+
+        Takes 30 s at least, `longest_seconds` and the rest of one turn at most.
+
+        Raises:
+            MeterError: If a device fails meanwhile.
+        """
+        for sampler in self.samplers:
+            sampler.start_afresh()
+        start_ns, turns = self._timer.now_ns(), 0
+        rows = Rows(self.samplers, self._timer)
+        try:
+            steady = False
+            while not steady and self._timer.now_ns() - start_ns < nanoseconds(
+                Seconds(longest_seconds)
+            ):
+                work()
+                turns += 1
+                steady = all(is_steady(sampler.rows) for sampler in self.samplers)
+        finally:
+            rows.stop()
+        duration = seconds(self._timer.now_ns() - start_ns)
+        return WarmUp(duration=duration, turns=turns, is_steady=steady)
 
     def reading_mj(self) -> int:
         """All counters as they stand, summed (mJ since the driver was loaded).
@@ -211,6 +247,8 @@ class NvmlMeter:
             state = _exclusivity(device)
             if state is Exclusivity.UNKNOWN:
                 sampler.flags.add(Flag.PROCESSES_UNKNOWN)
+                if device.occupancy().holds_memory:
+                    sampler.flags.add(Flag.MEMORY_HELD)
             if self._sharing is Sharing.REFUSE:
                 refuse_foreign(device.facts, state)
             elif state is Exclusivity.FOREIGN:

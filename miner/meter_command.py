@@ -1,7 +1,8 @@
 """`carbonbench-miner meter -- COMMAND`: GPU energy of any command, as `perf stat` gives cycles.
 
 The command's own output and exit status pass through. The JSON is described in
-docs/measurement.md; its `schema` changes with its meaning.
+docs/measurement.md and in docs/carbonbench-meter-1.schema.json; its `schema` changes with its
+meaning.
 """
 
 import json
@@ -13,15 +14,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any, Protocol
 
 from miner.devices import DeviceFacts
+from miner.estimate import GpuWitness
 from miner.measurement import DeviceMeasurement, Measurement
 from miner.meter import NvmlMeter, Sharing, open_meter
+from miner.meter_record import (
+    SCHEMA,
+    MeterRecord,
+    device_record,
+    refusal_record,
+    witness_record,
+)
 from miner.refusals import MeterError
 from protocol.errors import ConfigurationError
-from protocol.units import seconds
+from protocol.units import Joules
 
-SCHEMA = "carbonbench-meter/1"
 EXIT_REFUSED = 1
 EXIT_NOT_FOUND = 127
 """Exit status of a command that does not exist (POSIX shell)."""
@@ -30,6 +39,23 @@ _SIGNALLED = 128
 
 Json = dict[str, object]
 Runner = Callable[[Sequence[str]], int]
+
+
+class Witness(Protocol):
+    """Another meter of the same GPUs."""
+
+    @property
+    def name(self) -> str:
+        """Who it is, with version."""
+        ...
+
+    def start(self) -> None:
+        """Start counting."""
+        ...
+
+    def stop(self) -> Joules | None:
+        """Stop counting; None where it saw nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +69,10 @@ class MeteredCommand:
     devices: tuple[DeviceFacts, ...]
     driver_version: str
     nvml_version: str
+    witness: str | None = None
+    """Who metered beside us, with version; None when nobody did."""
+    witness_energy: Joules | None = None
+    """What the witness counted; None where it saw nothing."""
 
     @property
     def status(self) -> int:
@@ -57,6 +87,7 @@ def run_meter_command(
     as_json: bool = False,
     output: Path | None = None,
     sharing: Sharing = Sharing.REFUSE,
+    with_witness: bool = False,
 ) -> int:
     """Run a command, print its GPU energy, and give its exit status.
 
@@ -69,6 +100,7 @@ def run_meter_command(
         as_json: Print JSON instead of text.
         output: Write the JSON to this file.
         sharing: What to do when others use the GPU too.
+        with_witness: Let codecarbon meter the same GPUs, and state its figure beside ours.
 
     Raises:
         MeterError: If there is nothing to meter with; the command has not run then.
@@ -77,7 +109,9 @@ def run_meter_command(
     if not command:
         raise ConfigurationError("there is no command", hint="Give it after --, as: -- sleep 5")
     with open_meter(devices, sharing=sharing) as meter:
-        metered = meter_command(command, meter, _run)
+        indices = [device.index for device in meter.devices]
+        witness = GpuWitness(indices) if with_witness else None
+        metered = meter_command(command, meter, _run, witness)
     if output:
         _write(output, metered)
     if as_json and not output:
@@ -87,7 +121,9 @@ def run_meter_command(
     return metered.status
 
 
-def meter_command(command: Sequence[str], meter: NvmlMeter, run: Runner) -> MeteredCommand:
+def meter_command(
+    command: Sequence[str], meter: NvmlMeter, run: Runner, witness: Witness | None = None
+) -> MeteredCommand:
     """Run a command inside a window of a meter.
 
     A refusal before the command starts is raised; one after it has run is kept, as the
@@ -97,10 +133,15 @@ def meter_command(command: Sequence[str], meter: NvmlMeter, run: Runner) -> Mete
         MeterError: If the command was not run.
     """
     exit_status: int | None = None
-    measurement, refusal = None, None
+    measurement, refusal, witnessed = None, None, None
     try:
         with meter.window() as window:
-            exit_status = run(command)
+            if witness:
+                witness.start()
+            try:
+                exit_status = run(command)
+            finally:
+                witnessed = witness.stop() if witness else None
         measurement = window.measurement
     except MeterError as error:
         if exit_status is None:
@@ -114,24 +155,30 @@ def meter_command(command: Sequence[str], meter: NvmlMeter, run: Runner) -> Mete
         devices=meter.devices,
         driver_version=meter.driver.driver_version,
         nvml_version=meter.driver.nvml_version,
+        witness=witness.name if witness else None,
+        witness_energy=witnessed,
     )
 
 
 def metered_json(metered: MeteredCommand) -> Json:
     """The result as documented: `schema`, numbers with their unit in the key, or a refusal."""
-    record: Json = {
-        "schema": SCHEMA,
-        "command": list(metered.command),
-        "exit_status": metered.exit_status,
-        "driver_version": metered.driver_version,
-        "nvml_version": metered.nvml_version,
-        "refusal": _refusal_json(metered.refusal),
-    }
-    if metered.measurement:
-        record |= _measurement_json(metered.measurement)
-        parts = zip(metered.devices, metered.measurement.devices, strict=True)
-        record["devices"] = [_device_json(facts, part) for facts, part in parts]
-    return record
+    keys: dict[str, Any] = {}
+    measured = metered.measurement
+    if measured:
+        parts = zip(metered.devices, measured.devices, strict=True)
+        keys = _measured_keys(measured) | {"devices": [device_record(*pair) for pair in parts]}
+    if metered.witness:
+        keys["witness"] = witness_record(metered.witness, metered.witness_energy, measured)
+    record = MeterRecord(
+        schema=SCHEMA,
+        command=list(metered.command),
+        exit_status=metered.exit_status,
+        driver_version=metered.driver_version,
+        nvml_version=metered.nvml_version,
+        refusal=refusal_record(metered.refusal) if metered.refusal else None,
+        **keys,
+    )
+    return record.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def render_text(metered: MeteredCommand) -> str:
@@ -147,6 +194,8 @@ def render_text(metered: MeteredCommand) -> str:
         lines += ["", _sum_text(measured)]
         if measured.flags:
             lines.append(f"   flags: {', '.join(measured.flags)}")
+    if metered.witness:
+        lines.append(f"   {_witness_text(metered)}")
     return "\n".join((*lines, ""))
 
 
@@ -161,6 +210,14 @@ def _device_text(facts: DeviceFacts, part: DeviceMeasurement) -> str:
     )
 
 
+def _witness_text(metered: MeteredCommand) -> str:
+    told = witness_record(metered.witness or "", metered.witness_energy, metered.measurement)
+    if told.energy_joules is None:
+        return f"{told.name} saw no energy"
+    ratio = "" if told.ratio is None else f" ({told.ratio:+.2%})"
+    return f"{told.name} beside it: {told.energy_joules:.2f} J{ratio}"
+
+
 def _sum_text(measured: Measurement) -> str:
     gain = measured.systematic_ppm / 1e4
     return (
@@ -170,48 +227,18 @@ def _sum_text(measured: Measurement) -> str:
     )
 
 
-def _measurement_json(measured: Measurement) -> Json:
+def _measured_keys(measured: Measurement) -> dict[str, Any]:
+    low, high = measured.energy - measured.half_width, measured.energy + measured.half_width
     return {
-        "method": measured.method.value,
+        "method": measured.method,
         "energy_joules": measured.energy,
-        "interval_95_joules": [
-            measured.energy - measured.half_width,
-            measured.energy + measured.half_width,
-        ],
+        "interval_95_joules": (low, high),
         "systematic_ppm": measured.systematic_ppm,
         "net_energy_joules": measured.net_energy,
         "duration_seconds": measured.duration,
         "mean_power_watts": measured.mean_power,
-        "flags": [flag.value for flag in measured.flags],
+        "flags": list(measured.flags),
     }
-
-
-def _device_json(facts: DeviceFacts, part: DeviceMeasurement) -> Json:
-    calibration = part.calibration
-    return {
-        "index": facts.index,
-        "uuid": facts.uuid,
-        "name": facts.name,
-        "method": part.method.value,
-        "edges": part.edges.value,
-        "energy_joules": part.energy,
-        "half_width_95_joules": part.half_width,
-        "mean_power_watts": part.mean_power,
-        "peak_power_watts": part.peak_power,
-        "idle_before_watts": part.idle_before,
-        "idle_after_watts": part.idle_after,
-        "trace_energy_joules": part.trace_energy,
-        "trace_ratio": part.trace_ratio,
-        "tick_seconds": seconds(calibration.period_ns) if calibration else None,
-        "tick_jitter_seconds": seconds(calibration.jitter_ns) if calibration else None,
-        "flags": [flag.value for flag in part.flags],
-    }
-
-
-def _refusal_json(refusal: MeterError | None) -> Json | None:
-    if refusal is None:
-        return None
-    return {"reason": refusal.reason, "detail": str(refusal), "hint": refusal.hint}
 
 
 def _write(path: Path, metered: MeteredCommand) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from miner.devices import DeviceFacts, DriverFacts
+from miner.devices import DeviceFacts, DriverFacts, Occupancy, ThrottleTimes
 from miner.refusals import (
     CounterUnsupportedError,
     GpuLostError,
@@ -27,6 +27,9 @@ POWER_INSTANT_FIELD = 186
 """`NVML_FI_DEV_POWER_INSTANT`: current GPU power (nvml.h)."""
 THROTTLE_FIELDS = (74, 269, 270, 271)
 """Time slowed by power cap, software heat, hardware heat and power brake (ns, cumulative)."""
+_POWER_POLICY = 0
+_THERMAL_POLICY = 1
+"""`nvmlPerfPolicyType_t`, for drivers without the fields."""
 
 _NOT_SUPPORTED = 3
 _NO_PERMISSION = 4
@@ -104,9 +107,35 @@ class NvmlDevice:
             average = self._maybe("nvmlDeviceGetPowerUsage")
         return Power(instant_mw=instant, average_mw=instant if average is None else int(average))
 
-    def throttled_ns(self) -> tuple[int | None, ...]:
-        """Cumulative time that each throttle has slowed the clocks; None where not told."""
-        return self._fields(list(THROTTLE_FIELDS), wide=True)
+    def throttle_times(self) -> ThrottleTimes:
+        """Cumulative time that each throttle has slowed the clocks.
+
+        Raises:
+            GpuLostError: If the GPU is lost.
+            NvmlFailedError: If NVML fails otherwise.
+        """
+        power_cap, software_heat, hardware_heat, brake = self._fields(THROTTLE_FIELDS, wide=True)
+        return ThrottleTimes(
+            power_cap_ns=self._violated_ns(_POWER_POLICY) if power_cap is None else power_cap,
+            software_heat_ns=software_heat,
+            hardware_heat_ns=(
+                self._violated_ns(_THERMAL_POLICY) if hardware_heat is None else hardware_heat
+            ),
+            power_brake_ns=brake,
+        )
+
+    def occupancy(self) -> Occupancy:
+        """Utilisation now, and memory held.
+
+        Raises:
+            GpuLostError: If the GPU is lost.
+            NvmlFailedError: If NVML fails otherwise.
+        """
+        rates = self._maybe("nvmlDeviceGetUtilizationRates")
+        return Occupancy(
+            utilization_pct=None if rates is None else int(rates.gpu),
+            memory_used_bytes=int(self._ask("nvmlDeviceGetMemoryInfo").used),
+        )
 
     def temperature_c(self) -> int | None:
         """Core temperature."""
@@ -149,9 +178,14 @@ class NvmlDevice:
             module_scope=bool(c2c and c2c.isC2cEnabled),
         )
 
+    def _violated_ns(self, policy: int) -> int | None:
+        """`nvmlDeviceGetViolationStatus`: deprecated, and all that older drivers have."""
+        status = self._maybe("nvmlDeviceGetViolationStatus", policy)
+        return None if status is None else int(status.violationTime)
+
     def _fields(self, fields: Sequence[int], *, wide: bool = False) -> tuple[int | None, ...]:
         """Field values; each row carries its own return code."""
-        rows = self._maybe("nvmlDeviceGetFieldValues", fields)
+        rows = self._maybe("nvmlDeviceGetFieldValues", list(fields))
         if rows is None:
             return (None,) * len(fields)
         return tuple(self._field(row, wide=wide) for row in rows)

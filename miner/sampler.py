@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 
 from miner.counter import Edges
-from miner.devices import DeviceFacts
+from miner.devices import DeviceFacts, Occupancy, ThrottleTimes
 from miner.measurement import DeviceReadings, Flag
 from miner.nvml import NvmlDevice
 from miner.power_trace import TraceRow, trapezoid
@@ -48,7 +48,9 @@ class Sampler:
         self._timer = timer
         self._last: Reading | None = None
         self._lock = threading.Lock()
-        self._throttled: tuple[int | None, ...] = ()
+        self._throttled_before: ThrottleTimes | None = None
+        self._throttled: ThrottleTimes | None = None
+        self._occupancy: Occupancy | None = None
         self._start: Reading | None = None
         self._end: Reading | None = None
         self.has_counter = self._probe()
@@ -114,7 +116,7 @@ class Sampler:
 
     def open_window(self) -> None:
         """Note throttling, before the window opens."""
-        self._throttled = self.device.throttled_ns()
+        self._throttled_before = self.device.throttle_times()
 
     def mark_start(self) -> None:
         """Read the counter right after the window opened."""
@@ -126,9 +128,18 @@ class Sampler:
 
     def close_window(self) -> None:
         """Note throttling, after the window closed."""
-        pairs = zip(self._throttled, self.device.throttled_ns(), strict=False)
-        if any(start is not None and end is not None and end > start for start, end in pairs):
+        if self._throttled_before is None:
+            return
+        self._throttled = self.device.throttle_times().since(self._throttled_before)
+        if self._throttled.is_throttled:
             self.flags.add(Flag.THROTTLED)
+
+    def note_occupancy(self) -> None:
+        """Note, on a device that has been left alone for a while, what keeps it."""
+        self._occupancy = self.device.occupancy()
+        self.flags -= {Flag.OCCUPIED_BEFORE}
+        if self._occupancy.is_busy:
+            self.flags.add(Flag.OCCUPIED_BEFORE)
 
     def energy_since_start_mj(self, start_ns: int) -> int:
         """Energy since the window opened; moves in ticks. From the trace without a counter."""
@@ -204,6 +215,8 @@ class Sampler:
             calibration=self.calibration,
             power_limit_mw=self.facts.power_limit_mw,
             idle_before=self.idle_before,
+            throttled=self._throttled,
+            occupancy=self._occupancy,
             flags=tuple(flag for flag in Flag if flag in self.flags),
         )
 

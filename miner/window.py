@@ -7,6 +7,7 @@ from miner.measurement import Measurement, measure_window
 from miner.refusals import CounterStuckError, MeterError, SamplerDiedError
 from miner.sampler import Sampler, needs_ticks, next_poll_seconds, wants_sharp_tick
 from miner.timer import Background, Timer
+from protocol.constants import TRACE_RATE_HZ
 from protocol.units import Seconds, microseconds, nanoseconds, seconds
 
 _STUCK_SECONDS = Seconds(2.0)
@@ -134,6 +135,39 @@ class Window:
                 sampler.observe()
             wait = Seconds(min(wait, next_poll_seconds(self._samplers)))
         return wait
+
+
+class Rows:
+    """Evidence rows taken beside some work, without a window.
+
+    Args:
+        samplers: Devices that are looked at.
+        timer: Clock of all readings.
+    """
+
+    def __init__(self, samplers: Sequence[Sampler], timer: Timer) -> None:
+        self._samplers = tuple(samplers)
+        self._failure: MeterError | None = None
+        self._background = timer.repeat(self._step)
+
+    def stop(self) -> None:
+        """Take no more.
+
+        Raises:
+            MeterError: If a reading failed meanwhile.
+        """
+        self._background.stop()
+        if self._failure:
+            raise self._failure
+
+    def _step(self) -> float | None:
+        try:
+            for sampler in self._samplers:
+                sampler.take_row()
+        except MeterError as refusal:
+            self._failure = refusal
+            return None
+        return 1 / TRACE_RATE_HZ
 
 
 def await_ticks(samplers: Sequence[Sampler], timer: Timer, *, since_ns: int, count: int) -> None:

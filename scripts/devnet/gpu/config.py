@@ -91,6 +91,8 @@ class DeviceConfig(_Config):
     compute_pids: tuple[int, ...] | None = None
     """Processes on the device; None is the process that has loaded the fake."""
     power_limit_watts: float = 700.0
+    throttled_share: float | None = Field(default=None, ge=0, le=1)
+    """Share of the time at the power cap; None is a driver that does not tell."""
     memory_total_bytes: int = 85_520_809_984
     memory_used_bytes: int = 0
 

@@ -142,6 +142,11 @@ class SimulatedDevice:
         span = milliwatts(Watts(self.config.power_limit_watts - self.config.idle_watts))
         return min(100, max(0, round(100 * above / span)))
 
+    def power_capped_ns(self) -> int | None:
+        """Cumulative time at the power cap; None where the driver does not tell."""
+        share = self.config.throttled_share
+        return None if share is None else round(share * (self._now_ns() - self._epoch_ns))
+
     def clock_mhz(self) -> int:
         """SM clock: idle or boost."""
         return _BUSY_CLOCK_MHZ if self.utilization_pct() > 1 else _IDLE_CLOCK_MHZ

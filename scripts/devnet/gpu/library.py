@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pynvml
 
 from protocol.units import Watts, milliwatts
-from scripts.devnet.gpu.config import GpuConfig
+from scripts.devnet.gpu.config import GpuConfig, Source
 from scripts.devnet.gpu.device import SimulatedDevice
 
 _SUCCESS = pynvml.NVML_SUCCESS
@@ -224,9 +224,20 @@ class SimulatedLibrary:
         return _put_memory(device, record)
 
     def utilization(self, device: SimulatedDevice, out: int) -> int:
-        """`nvmlDeviceGetUtilizationRates`."""
+        """`nvmlDeviceGetUtilizationRates`; a host that works is never idle, and says nothing."""
+        if device.config.source is Source.WORK:
+            return int(_NOT_SUPPORTED)
         record = pynvml.c_nvmlUtilization_t.from_address(out)
         record.gpu = record.memory = device.utilization_pct()
+        return int(_SUCCESS)
+
+    def violation(self, device: SimulatedDevice, policy: int, out: int) -> int:
+        """`nvmlDeviceGetViolationStatus`: of the power policy."""
+        capped_ns = device.power_capped_ns()
+        if capped_ns is None or policy != pynvml.NVML_PERF_POLICY_POWER:
+            return int(_NOT_SUPPORTED)
+        record = pynvml.c_nvmlViolationTime_t.from_address(out)
+        record.referenceTime, record.violationTime = 0, capped_ns
         return int(_SUCCESS)
 
     def temperature(self, device: SimulatedDevice, sensor: int, out: int) -> int:
@@ -325,6 +336,7 @@ SimulatedLibrary.functions = {
     "nvmlDeviceGetCurrentClocksEventReasons": ("PP", "event_reasons"),
     "nvmlDeviceGetComputeRunningProcesses_v3": ("PPP", "processes"),
     "nvmlDeviceGetGraphicsRunningProcesses_v3": ("PPP", "no_processes"),
+    "nvmlDeviceGetViolationStatus": ("PUP", "violation"),
     "nvmlDeviceGetFieldValues": ("PIP", "field_values"),
     "nvmlDeviceGetSamples": ("PULPPP", "samples"),
 }
@@ -360,6 +372,11 @@ def _put_field(device: SimulatedDevice, record: Any) -> int:
         record.valueType, record.value.uiVal = 1, device.average_mw()
     elif record.fieldId == pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION:
         record.valueType, record.value.ullVal = 3, device.counter_mj()
+    elif record.fieldId == pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP:
+        capped_ns = device.power_capped_ns()
+        if capped_ns is None:
+            return int(_NOT_SUPPORTED)
+        record.valueType, record.value.ullVal = 3, capped_ns
     else:
         return int(_NOT_SUPPORTED)
     return int(_SUCCESS)
