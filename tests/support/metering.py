@@ -60,12 +60,13 @@ def meter_bench(
     timer: VirtualTimer | None = None,
     sharing: Sharing = Sharing.REFUSE,
     environment: dict[str, str] | None = None,
+    config: GpuConfig | None = None,
 ) -> Iterator[MeterBench]:
     """A meter on simulated GPUs, idle at 80 W unless configured otherwise."""
     clock = timer or virtual_timer()
-    config = GpuConfig(devices=devices or (DeviceConfig(idle_watts=IDLE_WATTS),))
+    machine = config or GpuConfig(devices=devices or (DeviceConfig(idle_watts=IDLE_WATTS),))
     with (
-        simulated_gpus(config, now_ns=clock.peek_ns) as gpus,
+        simulated_gpus(machine, now_ns=clock.peek_ns) as gpus,
         open_meter(timer=clock, sharing=sharing, environment=environment or {}) as meter,
     ):
         yield MeterBench(gpus=gpus, meter=meter, timer=clock)
