@@ -16,6 +16,11 @@ def is_stale(age: Seconds, *, block_seconds: float) -> bool:
     return age > max(_STALE_MIN_SECONDS, block_seconds * METAGRAPH_BLOCKS * _MISSED_READINGS)
 
 
+def is_stalled(age: Seconds, *, block_seconds: float) -> bool:
+    """Whether a chain that answers stands still: no block for the time of ten, at least 60 s."""
+    return age > max(_STALE_MIN_SECONDS, block_seconds * METAGRAPH_BLOCKS)
+
+
 def refusal_of(
     caller: Hotkey, metagraph: Metagraph | None, *, stake_floor_tao: float
 ) -> Rejection | None:

@@ -28,6 +28,8 @@ T = TypeVar("T", bound=BaseModel)
 _REPORT, _COMMITMENT, _OUTCOME = "report.json", "commitment.json", "outcome.json"
 _LISTED_OUTCOMES = 20
 _GENESIS_DIGITS = 12
+ROOM_BYTES = 16 * 2**20
+"""A few reports and their partial files."""
 _OUTCOME_SCHEMA = TypeAdapter(Outcome)
 
 
@@ -37,10 +39,11 @@ class FileArchive:
     Args:
         folder: Where they lie; made when missing.
         keep_rounds: Rounds kept; older ones are deleted.
+        room_bytes: Free space without which no run is begun.
     """
 
-    def __init__(self, folder: Path, *, keep_rounds: int) -> None:
-        self._folder, self._keep_rounds = folder, keep_rounds
+    def __init__(self, folder: Path, *, keep_rounds: int, room_bytes: int = ROOM_BYTES) -> None:
+        self._folder, self._keep_rounds, self._room_bytes = folder, keep_rounds, room_bytes
 
     def report(self, number: RoundNumber) -> Signed[Report] | None:
         """The report of a round, or None."""
@@ -81,8 +84,11 @@ class FileArchive:
         _write(folder / _COMMITMENT, canonical_bytes(commitment), replace=False)
         self._forget_old()
 
-    def keep_outcome(self, outcome: Outcome) -> None:
+    def keep_outcome(self, outcome: Outcome) -> bool:
         """Keep how a round ended; after a restart within a round only a first commitment counts.
+
+        Returns:
+            Whether it was kept: False when it was known before.
 
         Raises:
             StoreError: If the disk does not take it.
@@ -90,8 +96,30 @@ class FileArchive:
         path = self._round(outcome.round) / _OUTCOME
         before = _outcome(path)
         committed_now = outcome.ending is Ending.COMMITTED
-        if before is None or (committed_now and before.ending is not Ending.COMMITTED):
-            _write(path, _OUTCOME_SCHEMA.dump_json(outcome), replace=True)
+        if before is not None and (not committed_now or before.ending is Ending.COMMITTED):
+            return False
+        _write(path, _OUTCOME_SCHEMA.dump_json(outcome), replace=True)
+        return True
+
+    def make_room(self) -> None:
+        """Make sure, before a run, that its report can be kept.
+
+        Raises:
+            StoreError: If the disk has less room than a few reports take.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            free_bytes = shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {self._folder}: {error.strerror}",
+                hint="Check disk space and permissions.",
+            ) from error
+        if free_bytes < self._room_bytes:
+            raise StoreError(
+                f"{free_bytes // 2**20} MiB are left on the disk of {self._folder}",
+                hint="Free some space, or lower MINER_KEEP_ROUNDS.",
+            )
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """How the last rounds ended, newest first."""

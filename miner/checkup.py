@@ -6,8 +6,9 @@ import platform
 from miner.archive import data_folder
 from miner.holdings import hold_all
 from miner.meter import open_meter
+from miner.reach import knock
 from miner.settings import PORT_VARIABLE, Settings, announced_axon, subnet_of
-from protocol.checkup import Row, chain_rows, row
+from protocol.checkup import Row, chain_rows, row, row_later
 from protocol.errors import ConfigurationError
 from protocol.http_server import bind
 from protocol.ids import Hotkey
@@ -31,6 +32,7 @@ async def check_all(settings: Settings) -> tuple[Row, ...]:
         row("data folder", lambda: _data(settings)),
         row("port", lambda: _port(settings)),
         row("axon", lambda: _axon(settings)),
+        await row_later("reach", _reach(settings)),
     ]
     probes = (("registration", lambda chain: _registered(chain, settings)),)
     endpoint = settings.chain_endpoint
@@ -94,6 +96,14 @@ def _port(settings: Settings) -> str:
 def _axon(settings: Settings) -> str:
     axon = announced_axon(settings, settings.port)
     return f"announced as {axon.ip} port {axon.port}"
+
+
+async def _reach(settings: Settings) -> str:
+    """Words only: a miss proves nothing, see `miner.reach`."""
+    with bind(settings.host, settings.port, variable=PORT_VARIABLE) as listener:
+        axon = announced_axon(settings, listener.getsockname()[1])
+        trouble = await knock(axon, listener)
+    return trouble or f"a connection to {axon.ip} port {axon.port} arrives here"
 
 
 async def _registered(chain: SubtensorChain, settings: Settings) -> str:

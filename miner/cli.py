@@ -10,7 +10,7 @@ from cyclopts import App
 
 from miner.cli_measure import measure, meter
 from miner.cli_models import fetch_model, list_models, verify_model
-from miner.cli_node import check, serve, settings
+from miner.cli_node import check, serve, settings, status
 from protocol.command_line import execute
 
 PROGRAM = "carbonbench-miner"
@@ -28,7 +28,7 @@ models_app = App(name="models", help="The open models that the network measures.
 models_app.command(list_models, name="list")
 models_app.command(fetch_model, name="fetch")
 models_app.command(verify_model, name="verify")
-for command in (check, measure, meter, serve, settings):
+for command in (check, measure, meter, serve, settings, status):
     app.command(command)
 app.command(models_app)
 

@@ -1,4 +1,4 @@
-"""The commands of the node: look before the start, serve, print the settings."""
+"""The commands of the node: look before the start, serve, see what came of it, settings."""
 
 import asyncio
 from dataclasses import asdict, dataclass
@@ -103,6 +103,32 @@ def serve(*, node: NodeOptions | None = None) -> int:
     return 0
 
 
+def status(
+    *,
+    node: NodeOptions | None = None,
+    logs: Annotated[tuple[str, ...] | None, Parameter(name="--log", negative="")] = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Show how the last rounds ended and what validators made of them; exit 1 on any problem.
+
+    Args:
+        node: Settings given on the command line.
+        logs: Address of a validator's log; may be given more than once.
+        as_json: Print JSON.
+    """
+    from miner.status_report import print_status, report_status
+
+    effective = _settings(node, validator_logs=logs)
+    report = asyncio.run(report_status(effective))
+    if as_json:
+        print_json(report.as_json())
+    else:
+        from rich.console import Console
+
+        print_status(report, Console())
+    return EXIT_OUR_ERROR if report.problems else 0
+
+
 def settings() -> None:
     """Print a `miner.env` with every setting, its meaning and its default."""
     from miner.settings import example_file
@@ -120,8 +146,8 @@ def _calibrate(effective: "Settings") -> int:
     return 0
 
 
-def _settings(node: NodeOptions | None) -> "Settings":
+def _settings(node: NodeOptions | None, **more: object) -> "Settings":
     from miner.settings import load_settings
 
-    given = asdict(node) if node else {}
+    given = (asdict(node) if node else {}) | more
     return load_settings({name: value for name, value in given.items() if value not in (None, ())})

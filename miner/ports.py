@@ -28,6 +28,10 @@ class StoppedError(Error):
     """The run was ended from outside; its window is void."""
 
 
+class OverdueError(Error):
+    """The run went on past the commitment deadline; it is no longer worth finishing."""
+
+
 class Engine(Protocol):
     """Runs prompts through a model."""
 
@@ -86,8 +90,16 @@ class Archive(Protocol):
         """
         ...
 
-    def keep_outcome(self, outcome: Outcome) -> None:
-        """Keep how a round ended."""
+    def keep_outcome(self, outcome: Outcome) -> bool:
+        """Keep how a round ended; whether that was not known before."""
+        ...
+
+    def make_room(self) -> None:
+        """Make sure that another round's report can be kept.
+
+        Raises:
+            StoreError: If the disk has no room for it.
+        """
         ...
 
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -106,6 +118,8 @@ class Ports:
     archive: Archive
     pause: Pause
     monotonic: Monotonic
+    tell: Callable[[Outcome], None]
+    """Called with how each round ended, once."""
 
 
 def measure(

@@ -1,4 +1,4 @@
-"""The miner's HTTP face: profile, commitments and reports for validators; health for anyone.
+"""The miner's HTTP face: profile, commitments and reports for validators; its state for anyone.
 
 Who asks is proven by btauth/1 (`protocol.auth`); who may ask is the session's matter. Bodies go
 out as the bytes that were signed. Every refusal is problem JSON (RFC 9457) with a code, and no
@@ -6,15 +6,15 @@ answer ever carries a stack trace.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Protocol
 
 import structlog
 from fastapi import Depends, FastAPI, Path, Request, Response
 
-from miner.outcome import Outcome
-from miner.session import Session
+from miner.metrics import CONTENT_TYPE as METRICS_TYPE
+from miner.standing import Standing
+from miner.status_page import PAGE_HEADERS, status_page
 from protocol.auth import RequestVerifier, authenticate
 from protocol.canonical import canonical_bytes
 from protocol.errors import Error, ProtocolError, RejectionCode
@@ -53,10 +53,6 @@ class KeptRounds(Protocol):
         """The signed report of a round, or None."""
         ...
 
-    def outcomes(self) -> tuple[Outcome, ...]:
-        """How the last rounds ended, newest first."""
-        ...
-
 
 class RequestRefusedError(ProtocolError):
     """A request that gets no answer but a problem."""
@@ -67,16 +63,17 @@ class UnauthenticatedError(ProtocolError):
 
 
 def create_app(
-    session: Session, kept: KeptRounds, verifier: RequestVerifier, *, stake_floor_tao: float = 0.0
+    standing: Standing, kept: KeptRounds, verifier: RequestVerifier, *, stake_floor_tao: float = 0.0
 ) -> FastAPI:
-    """The application of one session.
+    """The application of one miner.
 
     Args:
-        session: Whose profile and state are served.
+        standing: Whose profile and state are served, and who remembers the callers.
         kept: Whose commitments and reports are served.
         verifier: Proves who asks.
         stake_floor_tao: Least stake of a validator that is answered.
     """
+    session = standing.session
 
     async def admitted(request: Request) -> Hotkey:
         try:
@@ -93,53 +90,56 @@ def create_app(
     app = FastAPI(title="CarbonBench miner", openapi_url=None, docs_url=None, redoc_url=None)
     app.add_middleware(SizeLimits, max_body_bytes=MAX_BODY_BYTES)
     _add_problem_handlers(app)
-    _add_open_routes(app, session, kept)
-    _add_signed_routes(app, session, kept, admitted)
+    _add_open_routes(app, standing)
+    _add_signed_routes(app, standing, kept, admitted)
     return app
 
 
-def _add_open_routes(app: FastAPI, session: Session, kept: KeptRounds) -> None:
+def _add_open_routes(app: FastAPI, standing: Standing) -> None:
     @app.get("/healthz")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
     @app.get("/v1/status")
-    async def status() -> dict[str, object]:
-        head, schedule = session.head, session.network.schedule
-        return {
-            "hotkey": session.identity.hotkey,
-            "uid": session.uid,
-            "block": head.number if head else None,
-            "round": schedule.round_at(head.number) if head else None,
-            "phase": schedule.phase(head.number) if head else None,
-            "state": session.state,
-            "last_rounds": [asdict(outcome) for outcome in kept.outcomes()],
-        }
+    async def read_status() -> dict[str, object]:
+        return standing.as_json()
+
+    @app.get("/status")
+    async def read_page() -> Response:
+        page = status_page(standing.as_json())
+        return Response(page, media_type="text/html", headers=PAGE_HEADERS)
+
+    @app.get("/metrics")
+    async def read_metrics() -> Response:
+        content = standing.metrics.scrape(standing.session)
+        return Response(content, media_type=METRICS_TYPE)
 
 
 def _add_signed_routes(
     app: FastAPI,
-    session: Session,
+    standing: Standing,
     kept: KeptRounds,
     admitted: Callable[[Request], Awaitable[Hotkey]],
 ) -> None:
+    session = standing.session
     profile = canonical_bytes(session.profile)
-    signed = [Depends(admitted)]
 
-    @app.get("/v1/profile", dependencies=signed)
-    async def read_profile() -> Response:
+    @app.get("/v1/profile")
+    async def read_profile(by: Annotated[Hotkey, Depends(admitted)]) -> Response:
+        standing.visits.note(by, "profile", session.block)
         return _json(profile)
 
-    @app.get("/v1/rounds/{round}/commitment", dependencies=signed)
-    async def read_commitment(number: _Round) -> Response:
+    @app.get("/v1/rounds/{round}/commitment")
+    async def read_commitment(number: _Round, by: Annotated[Hotkey, Depends(admitted)]) -> Response:
         data = kept.commitment_bytes(RoundNumber(number))
         if data is None:
             detail = f"there is no commitment for round {number}"
             raise RequestRefusedError(detail, code=RejectionCode.NO_COMMITMENT)
+        standing.visits.note(by, "commitment", session.block)
         return _json(data)
 
-    @app.get("/v1/rounds/{round}/report", dependencies=signed)
-    async def read_report(number: _Round) -> Response:
+    @app.get("/v1/rounds/{round}/report")
+    async def read_report(number: _Round, by: Annotated[Hotkey, Depends(admitted)]) -> Response:
         if not session.may_reveal(RoundNumber(number)):
             detail = f"the commitment deadline of round {number} has not passed"
             raise RequestRefusedError(detail, code=RejectionCode.WRONG_ROUND)
@@ -148,6 +148,7 @@ def _add_signed_routes(
         if data is None:
             detail = f"there is no committed report for round {number}"
             raise RequestRefusedError(detail, code=RejectionCode.NO_REPORT)
+        standing.visits.note(by, "report", session.block)
         return _json(data)
 
 

@@ -11,14 +11,19 @@ import structlog
 
 from miner.archive import FileArchive, data_folder, rounds_folder
 from miner.engine import TransformersEngine, choose_device, choose_dtype
+from miner.gpu_lock import lock_folder, locked_gpus
 from miner.holdings import hold_all
 from miner.meter import open_meter
+from miner.metrics import Metrics
 from miner.ports import Ports
+from miner.reach import trouble_at
 from miner.reporting import Identity
 from miner.round_meter import RoundMeter, refuse_unmetered
 from miner.server import MAX_BODY_BYTES, MAX_CONNECTIONS, create_app
 from miner.session import Session
 from miner.settings import PORT_VARIABLE, Settings, announced_axon, subnet_of
+from miner.standing import Standing
+from miner.visits import Visits
 from protocol.auth import MemoryNonceStore, RequestVerifier
 from protocol.http_server import HttpServer, bind
 from protocol.model_files import cache_dir
@@ -51,6 +56,8 @@ async def serve(settings: Settings) -> None:
             genesis_hash=await chain.genesis_hash(), netuid=netuid, hotkey=signer.hotkey
         )
         archive = FileArchive(folder / rounds_folder(identity), keep_rounds=settings.keep_rounds)
+        visits = Visits()
+        metrics = Metrics(visits)
         ports = Ports(
             chain=chain,
             signer=signer,
@@ -59,6 +66,7 @@ async def serve(settings: Settings) -> None:
             archive=archive,
             pause=asyncio.sleep,
             monotonic=time.monotonic_ns,
+            tell=metrics.tell,
         )
         session = Session(
             identity=identity,
@@ -71,12 +79,18 @@ async def serve(settings: Settings) -> None:
         verifier = RequestVerifier(
             self_hotkey=signer.hotkey, nonces=MemoryNonceStore(), max_body_bytes=MAX_BODY_BYTES
         )
+        standing = Standing(
+            session=session,
+            visits=visits,
+            metrics=metrics,
+            log_urls=settings.validator_logs,
+        )
         floor = settings.stake_floor_tao
         server = HttpServer(
-            create_app(session, archive, verifier, stake_floor_tao=floor),
+            create_app(standing, archive, verifier, stake_floor_tao=floor),
             max_connections=MAX_CONNECTIONS,
         )
-        await run_until(stopping, session, server, listener)
+        await run_until(stopping, standing, server, listener)
 
 
 def open_engine(settings: Settings) -> TransformersEngine:
@@ -96,26 +110,39 @@ def open_engine(settings: Settings) -> TransformersEngine:
 
 @contextlib.contextmanager
 def open_round_meter(settings: Settings, engine: TransformersEngine) -> Iterator[RoundMeter]:
-    """NVML over the GPUs that the engine computes on."""
+    """NVML over the GPUs that the engine computes on, for this process alone."""
     with open_meter(settings.gpus) as meter:
         refuse_unmetered(meter, engine.device)
-        yield RoundMeter(meter)
+        with locked_gpus([device.uuid for device in meter.devices], lock_folder(settings.lock_dir)):
+            yield RoundMeter(meter)
 
 
 async def run_until(
     stopping: asyncio.Event,
-    session: Session,
+    standing: Standing,
     server: HttpServer,
     listener: socket.socket,
 ) -> None:
-    """Follow the chain and serve, both until the event."""
+    """Follow the chain, serve, and read what validators say, all until the event."""
+    session = standing.session
     async with asyncio.TaskGroup() as tasks:
-        following = tasks.create_task(session.follow())
+        working = [
+            tasks.create_task(session.follow()),
+            tasks.create_task(standing.follow_logs(asyncio.sleep)),
+            tasks.create_task(_say_if_unreachable(session)),
+        ]
         tasks.create_task(server.run_on(listener))
         host, port = listener.getsockname()[:2]
         _log.info("miner_ready", hotkey=session.identity.hotkey, host=host, port=port)
         await stopping.wait()
-        _log.info("miner_stopping")
+        _log.info("miner_stopping", state=session.state)
         session.stop()
         server.stop()
-        following.cancel()
+        for task in working:
+            task.cancel()
+
+
+async def _say_if_unreachable(session: Session) -> None:
+    trouble = await trouble_at(session.axon, session.identity.hotkey)
+    if trouble:
+        _log.warning("axon_unreachable", detail=trouble)

@@ -7,14 +7,15 @@ one of three ways, and all are kept: committed, refused (no number that we would
 """
 
 import asyncio
+import contextlib
 import threading
 from dataclasses import asdict
 
 import structlog
 
-from miner.admission import METAGRAPH_BLOCKS, is_stale, refusal_of
+from miner.admission import METAGRAPH_BLOCKS, is_stale, is_stalled, refusal_of
 from miner.outcome import Declined, State, outcome_of, state_after
-from miner.ports import Ports, StoppedError, measure
+from miner.ports import OverdueError, Ports, StoppedError, measure
 from miner.reporting import (
     Assignment,
     Identity,
@@ -34,7 +35,7 @@ from protocol.errors import (
     RejectionCode,
     StoreError,
 )
-from protocol.ids import Hotkey, RoundNumber, Uid
+from protocol.ids import BlockNumber, Hotkey, RoundNumber, Uid
 from protocol.messages import Commitment, Profile
 from protocol.networks import Network
 from protocol.rounds import assign
@@ -46,6 +47,7 @@ _log = structlog.get_logger("miner")
 _POLL_MIN_SECONDS = 0.2
 _POLL_MAX_SECONDS = 2.0
 _RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+_STALLED_HINT = "Look at the node behind MINER_ENDPOINT, or name another one."
 _TIME_MARGIN = 1.1
 """A run is begun if this many times the shortest recent one's duration is left."""
 _RECENT_ROUNDS = 3
@@ -83,10 +85,14 @@ class Session:
             build_profile(identity, machine, ports.engine.models), ports.signer
         )
         self._profile_digest = message_digest(self.profile.payload)
-        self._machine, self._axon, self._ports = machine, axon, ports
+        self.axon = axon
+        self._machine, self._ports = machine, ports
         self._metagraph: Metagraph | None = None
         self._metagraph_at_ns = 0
         self._met: RoundNumber | None = None
+        self._deadline: BlockNumber | None = None
+        self._head_at_ns = 0
+        self._stalled = False
         self._run_us = 0
         self._stopping = threading.Event()
 
@@ -96,9 +102,24 @@ class Session:
         neuron = self._metagraph.by_hotkey(self.identity.hotkey) if self._metagraph else None
         return neuron.uid if neuron else None
 
+    @property
+    def block(self) -> BlockNumber:
+        """Number of the newest block seen; 0 before the first."""
+        return self.head.number if self.head else BlockNumber(0)
+
+    @property
+    def chain_age_seconds(self) -> Seconds:
+        """Time since the chain was last seen to have a new block (s); 0 before the first."""
+        return Seconds(0.0) if self.head is None else self._age(self._head_at_ns)
+
+    @property
+    def metagraph(self) -> Metagraph | None:
+        """The subnet as last seen; None before the first look."""
+        return self._metagraph
+
     def refusal_of(self, caller: Hotkey, *, stake_floor_tao: float) -> Rejection | None:
         """Why a caller may not read profile, commitments and reports; None when it may."""
-        age = seconds(self._ports.monotonic() - self._metagraph_at_ns)
+        age = self._age(self._metagraph_at_ns)
         stale = is_stale(age, block_seconds=self.network.block_seconds)
         metagraph = None if stale else self._metagraph
         return refusal_of(caller, metagraph, stake_floor_tao=stake_floor_tao)
@@ -115,7 +136,7 @@ class Session:
             ChainError: If the chain is away or refuses.
             ConfigurationError: If the hotkey is not registered.
         """
-        self.head = await self._ports.chain.head()
+        await self._read_head()
         await self._read_metagraph()
         if self.uid is None:
             raise ConfigurationError(
@@ -148,11 +169,11 @@ class Session:
 
     async def _look(self) -> RoundNumber | None:
         """Read the head, and the metagraph when it is old; the round to meet, if one is due."""
-        self.head = await self._ports.chain.head()
+        await self._read_head()
         seen = self._metagraph.block if self._metagraph else None
-        if seen is None or not 0 <= self.head.number - seen < METAGRAPH_BLOCKS:
+        if seen is None or not 0 <= self.block - seen < METAGRAPH_BLOCKS:
             await self._read_metagraph()
-        number = self.network.schedule.round_at(self.head.number)
+        number = self.network.schedule.round_at(self.block)
         if self.state is State.MEASURING or number == self._met:
             return None
         return number
@@ -178,9 +199,12 @@ class Session:
         self.state = state_after(outcome.ending)
         _log.info("round_ended", **asdict(outcome))
         try:
-            self.archive.keep_outcome(outcome)
+            is_news = self.archive.keep_outcome(outcome)
         except StoreError as error:  # a full disk must not end the service
             _log.error("outcome_not_kept", round=number, error=str(error))
+            is_news = True
+        if is_news:
+            self._ports.tell(outcome)
 
     async def _play(self, number: RoundNumber) -> Commitment | Declined:
         kept = self.archive.commitment(number)
@@ -190,7 +214,10 @@ class Session:
             declined = await self._reason_to_decline(number)
             if declined is not None:
                 return declined
-            await self._run(await self._assignment(number))
+            try:
+                await self._run(await self._assignment(number))
+            except OverdueError as error:
+                return Declined(code=RejectionCode.COMMITMENT_LATE, detail=str(error))
         return await self._commit(number)
 
     async def _reason_to_decline(self, number: RoundNumber) -> Declined | None:
@@ -199,9 +226,13 @@ class Session:
             detail = f"hotkey {self.identity.hotkey} holds no UID"
             return Declined(code=RejectionCode.NOT_REGISTERED, detail=detail)
         try:
+            self.archive.make_room()
+        except StoreError as error:
+            return Declined(code="no_space", detail=f"{error}. {error.hint}")
+        try:
             await self._announce()
         except ChainError as error:  # the run is worth doing all the same
-            _log.warning("axon_not_announced", error=str(error))
+            _log.warning("axon_not_announced", error=str(error), hint=error.hint)
         left_seconds = self._seconds_left(number)
         needed_seconds = self._shortest_recent_seconds() * _TIME_MARGIN
         if left_seconds > needed_seconds:
@@ -227,10 +258,17 @@ class Session:
         """Measure, and keep the signed report."""
         _log.info("round_started", round=assignment.round, model=assignment.model.id)
         ports, begun_ns = self._ports, self._ports.monotonic()
+        self._deadline = self.network.schedule.commit_deadline(assignment.round)
+        working = asyncio.create_task(
+            asyncio.to_thread(measure, assignment.task, ports.engine, ports.meter, self._watch)
+        )
         try:
-            runs, energy = await asyncio.to_thread(
-                measure, assignment.task, ports.engine, ports.meter, self._watch
-            )
+            runs, energy = await asyncio.shield(working)
+        except asyncio.CancelledError:  # the thread still reads the meter: outlive it
+            self.stop()
+            with contextlib.suppress(Error):
+                await working
+            raise
         finally:
             self._run_us = microseconds(ports.monotonic() - begun_ns)
         report = build_report(assignment, build_leaves(runs), energy, self._machine)
@@ -241,9 +279,9 @@ class Session:
         kept = self.archive.report(number)
         if kept is None:
             raise StoreError(f"the report of round {number} is gone")
-        self.head = await self._ports.chain.head()
+        await self._read_head()
         if self.may_reveal(number):
-            detail = f"ready at block {self.head.number}, after the deadline"
+            detail = f"ready at block {self.block}, after the deadline"
             return Declined(code=RejectionCode.COMMITMENT_LATE, detail=detail)
         start = self.network.schedule.start(number)
         if await self._ports.chain.block_hash(start) != kept.payload.block_hash:
@@ -253,6 +291,18 @@ class Session:
         self.archive.keep_commitment(sign(commitment, self._ports.signer))
         return commitment
 
+    async def _read_head(self) -> None:
+        """Read the newest block, and say once when none came for too long."""
+        before, self.head = self.head, await self._ports.chain.head()
+        if before is None or before.number != self.head.number:
+            self._head_at_ns = self._ports.monotonic()
+            self._stalled = False
+        elif not self._stalled and is_stalled(
+            self.chain_age_seconds, block_seconds=self.network.block_seconds
+        ):
+            self._stalled = True
+            _log.warning("chain_stalled", block=self.head.number, hint=_STALLED_HINT)
+
     async def _read_metagraph(self) -> None:
         """Read who is registered and permitted."""
         self._metagraph = await self._ports.chain.metagraph()
@@ -261,14 +311,15 @@ class Session:
     async def _announce(self) -> None:
         """Put on chain where this miner serves, unless it is there."""
         own = self._metagraph.by_hotkey(self.identity.hotkey) if self._metagraph else None
-        if own is not None and own.axon != self._axon:
-            await self._ports.chain.serve_axon(self._axon)
-            _log.info("axon_announced", ip=self._axon.ip, port=self._axon.port)
+        if own is not None and own.axon != self.axon:
+            await self._ports.chain.serve_axon(self.axon)
+            _log.info("axon_announced", ip=self.axon.ip, port=self.axon.port)
+
+    def _age(self, since_ns: int) -> Seconds:
+        return seconds(self._ports.monotonic() - since_ns)
 
     def _seconds_left(self, number: RoundNumber) -> float:
-        if self.head is None:
-            return 0.0
-        blocks = self.network.schedule.commit_deadline(number) - self.head.number
+        blocks = self.network.schedule.commit_deadline(number) - self.block
         return blocks * self.network.block_seconds
 
     def _shortest_recent_seconds(self) -> Seconds:
@@ -283,3 +334,5 @@ class Session:
     def _watch(self, _done: int) -> None:
         if self._stopping.is_set():
             raise StoppedError("the run was stopped")
+        if self._deadline is not None and self.block > self._deadline:
+            raise OverdueError(f"still running at block {self.block}, after the deadline")

@@ -77,9 +77,13 @@ class Settings(BaseSettings):
     """Public port to announce, if it is not `port`."""
     stake_floor_tao: Annotated[float, Field(ge=0)] = 0.0
     """Least stake of a validator that is answered (TAO)."""
+    validator_logs: Annotated[tuple[str, ...], NoDecode, CommaSeparated] = ()
+    """Validators' logs to read verdicts from, comma-separated URLs, beside those on chain."""
 
     data_dir: Path = Path("~/.carbonbench/miner")
     """Folder of reports and commitments."""
+    lock_dir: Path | None = None
+    """Folder of the locks that keep two miners off one GPU; /run/lock by default."""
     keep_rounds: Annotated[int, Field(ge=2)] = 200
     """Rounds whose reports are kept; about 0.3 MB each."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

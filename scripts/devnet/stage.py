@@ -210,6 +210,7 @@ async def _start_miner(
         "AXON_IP": "127.0.0.1",
         "PORT": str(port),
         "DATA_DIR": str(folder / part.name),
+        "LOCK_DIR": str(folder / "locks"),
     }
     environment = _prefixed("MINER_", settings) | part.environment() | TORCH_ENVIRONMENT
     program = Program(module=part.module, arguments=("serve",), environment=environment)

@@ -38,7 +38,7 @@ async def stage(tmp_path: Path) -> Stage:
 async def http(stage: Stage) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the miner's application."""
     verifier = RequestVerifier(self_hotkey=ALICE.hotkey, nonces=MemoryNonceStore())
-    app = create_app(stage.session, stage.archive, verifier)
+    app = create_app(stage.standing(), stage.archive, verifier)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://miner") as client:
         yield client
@@ -231,7 +231,7 @@ async def test_a_server_ends_when_told_and_frees_its_port(stage: Stage) -> None:
     import asyncio
 
     verifier = RequestVerifier(self_hotkey=ALICE.hotkey, nonces=MemoryNonceStore())
-    server = HttpServer(create_app(stage.session, stage.archive, verifier))
+    server = HttpServer(create_app(stage.standing(), stage.archive, verifier))
     listener = bind("127.0.0.1", 0, variable="MINER_PORT")
     port = listener.getsockname()[1]
     running = asyncio.create_task(server.run_on(listener))

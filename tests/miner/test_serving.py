@@ -38,6 +38,7 @@ def settings(folder: Path, endpoint: str, **changes: object) -> Settings:
         "host": "127.0.0.1",
         "port": free_port(),
         "data_dir": folder / "data",
+        "lock_dir": folder / "locks",
     }
     return load_settings(given | changes)
 

@@ -1,20 +1,26 @@
 """The miner's story, in virtual time."""
 
+import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import structlog
 
+from miner.archive import FileArchive
 from miner.outcome import Ending, State
 from miner.refusals import CounterResetError
 from protocol.canonical import canonical_bytes, message_digest
+from protocol.chain import Block
 from protocol.errors import ConfigurationError, RejectionCode, WorkloadError
-from protocol.ids import Coldkey, RoundNumber
+from protocol.ids import BlockHash, BlockNumber, Coldkey, RoundNumber
 from protocol.merkle import merkle_root
 from protocol.networks import TESTNET
 from protocol.nonce_chain import nonces
 from protocol.signing import verify
+from protocol.units import Seconds
 from tests.support.chain import OWNER_HOTKEY
 from tests.support.keys import ALICE, BOB
 from tests.support.miner import AXON, MACHINE, MODEL, NETWORK, Stage
@@ -121,6 +127,89 @@ async def test_a_refused_measurement_ends_the_round_with_its_reason(stage: Stage
     assert (outcome.ending, outcome.code) == (Ending.REFUSED, "counter_reset")
     assert stage.archive.report(ROUND) is None
     assert stage.session.state is State.REFUSED
+
+
+async def test_a_full_disk_declines_before_the_run(stage: Stage, tmp_path: Path) -> None:
+    stage.archive = FileArchive(tmp_path, keep_rounds=5, room_bytes=2**62)
+    stage.start()
+
+    await stage.follow_until(START + 60)
+
+    (outcome,) = stage.archive.outcomes()
+    assert (outcome.ending, outcome.code) == (Ending.DECLINED, "no_space")
+    assert "MINER_KEEP_ROUNDS" in outcome.detail
+    assert stage.engine.runs == []
+
+
+async def test_a_run_that_the_deadline_overtakes_is_given_up(stage: Stage) -> None:
+    def overtake(index: int) -> None:
+        if index == 4:
+            stage.session.head = Block(number=BlockNumber(DEADLINE + 1), hash=BlockHash("0x00"))
+
+    stage.engine.before_prompt = overtake
+    await stage.follow_until(START + 60)
+
+    (outcome,) = stage.archive.outcomes()
+    assert (outcome.ending, outcome.code) == (Ending.DECLINED, RejectionCode.COMMITMENT_LATE)
+    assert stage.archive.report(ROUND) is None
+
+
+async def test_a_chain_that_makes_no_blocks_is_told_once(stage: Stage) -> None:
+    await stage.session.begin()
+    looks = 0
+
+    async def frozen(_duration_seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        stage.world.now_seconds += 30
+        if looks == 10:
+            stage.session.stop()
+
+    stage.pause = frozen  # type: ignore[assignment, method-assign]
+    stage.move_to(DEADLINE)
+    stage.start()
+    await stage.session.begin()
+    with structlog.testing.capture_logs() as events:
+        await stage.session.follow()
+
+    told = [event for event in events if event["event"] == "chain_stalled"]
+    assert len(told) == 1
+    assert stage.session.chain_age_seconds == Seconds(300)
+
+
+async def test_a_cancelled_session_outlives_its_run(stage: Stage) -> None:
+    entered, released = threading.Event(), threading.Event()
+
+    def hold(_index: int) -> None:
+        entered.set()
+        released.wait(timeout=20)
+
+    async def real_pause(_duration_seconds: float) -> None:
+        await asyncio.sleep(0.01)
+
+    stage.engine.before_prompt = hold
+    stage.pause = real_pause  # type: ignore[assignment, method-assign]
+    stage.start()
+    await stage.session.begin()
+    following = asyncio.create_task(stage.session.follow())
+    await asyncio.to_thread(entered.wait)
+    following.cancel()
+    await asyncio.sleep(0.05)
+    assert not following.done()
+
+    released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await following
+
+    assert stage.archive.report(ROUND) is None
+
+
+async def test_each_outcome_is_told_once_over_a_restart(stage: Stage) -> None:
+    await stage.follow_until(START + 60)
+    stage.start()
+    await stage.follow_until(START + 100)
+
+    assert [outcome.round for outcome in stage.told] == [ROUND]
 
 
 async def test_a_failing_engine_ends_the_round_and_not_the_service(stage: Stage) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from miner.archive import FileArchive
-from miner.outcome import State
+from miner.metrics import Metrics
+from miner.outcome import Outcome, State
 from miner.ports import Ports, Stamp, Watch
 from miner.reporting import Energy, Identity, Machine, PromptRun, Task
 from miner.session import Session
+from miner.standing import Standing
+from miner.visits import Visits
 from protocol.chain import Axon
 from protocol.errors import Error
 from protocol.ids import Coldkey
@@ -156,6 +159,7 @@ class Stage:
         self.engine = FakeEngine(self.world)
         self.meter = FakeMeter()
         self.archive = FileArchive(folder, keep_rounds=5)
+        self.told: list[Outcome] = []
         self.identity = Identity(
             genesis_hash=self.world.ledger.genesis,
             netuid=self.world.ledger.netuid,
@@ -173,6 +177,7 @@ class Stage:
             archive=self.archive,
             pause=self.pause,
             monotonic=self.world.monotonic,
+            tell=self.told.append,
         )
         self.session = Session(
             identity=self.identity,
@@ -183,6 +188,14 @@ class Stage:
         )
         self._until_block = 0
         return self.session
+
+    def standing(self) -> Standing:
+        """What the session's HTTP face shows."""
+        visits = Visits()
+        metrics = Metrics(visits)
+        for outcome in self.told:
+            metrics.tell(outcome)
+        return Standing(session=self.session, visits=visits, metrics=metrics)
 
     async def follow_until(self, block: int) -> None:
         """Let the session follow the chain up to a block."""
