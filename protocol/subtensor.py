@@ -1,19 +1,19 @@
 """The chain port on the Bittensor SDK 11, unmodified and in its async form.
 
-The SDK's transport already reconnects, resends plain requests and rotates endpoints; this
-adapter adds what it leaves out: a limit on every wait, one retry of a read on a new
-connection, the mapping of every failure to `ChainError` with a hint, the exact weight vector,
-and its verification by reading it back. Importing this module loads the SDK (0.3 s).
+The SDK's transport reconnects, resends plain requests and rotates endpoints, and
+`protocol.connection` does what that leaves out. This adapter adds a limit on every wait, one
+retry of a read on a new connection, a watchdog on the arrival of blocks, the mapping of every
+failure to `ChainError` with a hint, the exact weight vector, and its verification by reading it
+back. Importing this module loads the SDK (0.3 s).
 """
 
 import asyncio
-import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
 from typing import Any, Self, TypeVar
 
 import bittensor as bt
-from bittensor import settings
 
 from protocol.chain import (
     Axon,
@@ -25,6 +25,7 @@ from protocol.chain import (
     as_stored,
 )
 from protocol.compatibility import Probe, probe_runtime
+from protocol.connection import Connection
 from protocol.errors import ChainError, ConfigurationError
 from protocol.ids import BlockHash, BlockNumber, GenesisHash, Hotkey, Netuid, Uid
 from protocol.subtensor_errors import (
@@ -46,12 +47,15 @@ from protocol.wallet import HotkeySigner
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT_SECONDS = 20.0
 READ_TIMEOUT_SECONDS = 15.0
 """Longest wait for one read; a half-open connection looks like this."""
 WRITE_TIMEOUT_SECONDS = 120.0
 """Longest wait for a call to be final: about three 12 s blocks, with room."""
+STALL_SECONDS = 120.0
+"""Longest that a node may show the same newest block: ten blocks."""
 _SUBTENSOR = "SubtensorModule"
+_BAD_PROOF = "BadProof"
+"""The SDK's word for the pool's `Transaction has a bad signature`."""
 _AXON_PROTOCOL = 4
 _AXON_VERSION = 1
 
@@ -72,12 +76,11 @@ class SubtensorChain:
         self.endpoint = endpoint
         self.netuid = netuid
         self._signer = signer
-        self._substrate: bt.RpcSubstrate | None = None
-        self._closed = False
-        self._connecting = asyncio.Lock()
+        self._connection = Connection(endpoint)
         self._writing = asyncio.Lock()
         self._genesis: GenesisHash | None = None
         self._head: Block | None = None
+        self._moved_at = 0.0
 
     @classmethod
     async def connect(cls, *, endpoint: str, netuid: Netuid, signer: HotkeySigner | None) -> Self:
@@ -93,16 +96,23 @@ class SubtensorChain:
         """
         chain = cls(endpoint=endpoint, netuid=netuid, signer=signer)
         try:
-            await chain._live()
+            await chain._connection.live()
         except SDK_ERRORS as error:
             raise chain._mapped(error, "connecting") from error
         return chain
 
     async def close(self) -> None:
         """Close the connection; idempotent."""
-        self._closed = True
-        if self._substrate is not None:
-            await self._drop(self._substrate)
+        await self._connection.close()
+
+    async def renew(self) -> None:
+        """Drop the connection: the next call opens one, at the next endpoint if there is one."""
+        await self._connection.renew()
+
+    @property
+    def connection_count(self) -> int:
+        """Connections that were opened so far."""
+        return self._connection.opened_count
 
     async def genesis_hash(self) -> GenesisHash:
         """Hash of block 0."""
@@ -113,6 +123,7 @@ class SubtensorChain:
     async def head(self) -> Block:
         """The newest block: one small request while it stays the same."""
         number = await self._read(lambda substrate: substrate.block_number(), "the newest block")
+        await self._watch_arrival(number)
         if self._head is None or self._head.number != number:
             block_hash = await self.block_hash(BlockNumber(number))
             self._head = Block(number=BlockNumber(number), hash=block_hash)
@@ -201,6 +212,15 @@ class SubtensorChain:
             "what the runtime has",
         )
 
+    async def _watch_arrival(self, number: int) -> None:
+        """Leave a node whose chain stands still: it may have lost its peers."""
+        now = time.monotonic()
+        if self._head is None or self._head.number != number:
+            self._moved_at = now
+        elif now - self._moved_at > STALL_SECONDS:
+            self._moved_at = now
+            await self._connection.renew()
+
     async def _graph(self) -> dict[str, Any]:
         graph = await self._read(
             lambda substrate: substrate.runtime_call(
@@ -275,22 +295,34 @@ class SubtensorChain:
         doing: str,
     ) -> bt.ExtrinsicResult:
         """Run a write once: after a cut nobody knows its fate, so it is never sent again."""
-        substrate: bt.RpcSubstrate | None = None
+        result = await self._attempt_write(operation, doing)
+        if not result.success and result.error and result.error.name == _BAD_PROOF:
+            # Signed for a runtime that is no more: the chain was upgraded a moment ago. The pool
+            # did not take it, so a new connection, which knows the new one, may send it again.
+            await self._connection.renew()
+            result = await self._attempt_write(operation, doing)
+        if not result.success:
+            raise failed_call(result, doing=doing, endpoint=self.endpoint)
+        return result
+
+    async def _attempt_write(
+        self,
+        operation: Callable[[bt.RpcSubstrate], Awaitable[bt.ExtrinsicResult]],
+        doing: str,
+    ) -> bt.ExtrinsicResult:
+        substrate = None
         try:
             async with self._writing, asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                substrate = await self._live()
-                result = await operation(substrate)
+                substrate = await self._connection.live()
+                return await self._connection.run(substrate, operation)
         except CONNECTION_ERRORS as error:
             if substrate is not None:  # its count of our nonces may be off by now
-                await self._drop(substrate)
+                await self._connection.drop(substrate)
             raise self._mapped(error, doing) from error
         except bt.ChainError as error:  # the SDK looks before it signs
             raise call_refused(error, doing=doing, endpoint=self.endpoint) from error
         except SDK_ERRORS as error:
             raise self._mapped(error, doing) from error
-        if not result.success:
-            raise failed_call(result, doing=doing, endpoint=self.endpoint)
-        return result
 
     async def _read(self, operation: Callable[[bt.RpcSubstrate], Awaitable[T]], what: str) -> T:
         """Run a read, once more on a new connection if the first one fails or hangs."""
@@ -306,29 +338,15 @@ class SubtensorChain:
             raise self._mapped(error, f"reading {what}") from error
 
     async def _attempt(self, operation: Callable[[bt.RpcSubstrate], Awaitable[T]]) -> T:
-        substrate = await self._live()
+        substrate = await self._connection.live()
         try:
             async with asyncio.timeout(READ_TIMEOUT_SECONDS):
-                return await operation(substrate)
+                found = await self._connection.run(substrate, operation)
         except CONNECTION_ERRORS:
-            await self._drop(substrate)
+            await self._connection.drop(substrate)
             raise
-
-    async def _live(self) -> bt.RpcSubstrate:
-        """The open connection, opened anew after a drop."""
-        async with self._connecting:
-            if self._closed:
-                raise ConnectionError("this connection was closed by its owner")
-            if self._substrate is None:
-                self._substrate = await _connected(self.endpoint)
-            return self._substrate
-
-    async def _drop(self, broken: bt.RpcSubstrate) -> None:
-        """Give up a connection, unless another task has done so already."""
-        if self._substrate is not broken:
-            return
-        self._substrate = None
-        await _abandon(broken)
+        self._connection.worked()
+        return found
 
     def _mapped(self, error: Exception, doing: str) -> ChainError:
         return chain_error(error, doing=doing, endpoint=self.endpoint)
@@ -347,41 +365,3 @@ def _checked_vector(weights: Mapping[Uid, int]) -> dict[Uid, int]:
     if not vector:
         raise ChainError("all weights are zero", hint="Weight the subnet owner's UID instead.")
     return vector
-
-
-class _Substrate(bt.RpcSubstrate):
-    """The SDK's transport, which remembers a connection that it failed to open.
-
-    The SDK forgets it when the attempt is cut short, and its task and socket live on.
-    """
-
-    opened: Any = None
-
-    def _interface(self, endpoint: str, fallbacks: list[str]) -> Any:  # noqa: ANN401 - private
-        self.opened = super()._interface(endpoint, fallbacks)
-        return self.opened
-
-
-async def _connected(endpoint: str) -> _Substrate:
-    network, url = settings.resolve_endpoint(endpoint)
-    fallbacks = settings.default_fallback_endpoints(network) or []
-    fresh = _Substrate(
-        url,
-        fallback_endpoints=[other for other in fallbacks if other != url],
-        archive_endpoints=settings.default_archive_endpoints(network),
-    )
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            await fresh.connect()
-    except BaseException:  # cancellation too
-        if fresh.opened is not None:
-            await _abandon(fresh.opened)
-        raise
-    return fresh
-
-
-async def _abandon(broken: Any) -> None:  # noqa: ANN401 - a transport, or its connection
-    # SDK 11.3 trips over an assertion of websockets 16 when the server hangs up politely during
-    # a request: its receiver dies, the request hangs, and closing raises the same again.
-    with contextlib.suppress(AssertionError, *SDK_ERRORS):
-        await broken.close()

@@ -183,7 +183,7 @@ async def test_control_makes_another_subnet(devnet: Devnet) -> None:
 
 
 async def test_control_survives_cutting_itself_off(control: DevnetControl) -> None:
-    await control.drop_connections()
+    await control.cut()
 
     assert (await control.head()).number == 1
 

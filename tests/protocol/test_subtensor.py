@@ -9,7 +9,7 @@ import pytest
 from bittensor_core import Keypair
 from websockets.asyncio.server import ServerConnection, serve
 
-from protocol import subtensor
+from protocol import connection, subtensor
 from protocol.chain import Axon, CallRefusedError, Chain, ChainCommitment, as_stored
 from protocol.errors import ChainError, ConfigurationError
 from protocol.ids import BlockNumber, Uid
@@ -358,8 +358,7 @@ async def test_calls_at_once_follow_each_other(devnet: Devnet, miner: SubtensorC
 
 async def test_a_cut_connection_is_opened_anew(devnet: Devnet, validator: SubtensorChain) -> None:
     await validator.head()
-    for hang_up in tuple(devnet.node.hang_ups):
-        hang_up()
+    devnet.node.faults.cut()
 
     assert (await validator.head()).number == 1
     await validator.set_weights(VECTOR, version_key=0)
@@ -386,7 +385,7 @@ async def test_a_chain_that_never_answers_is_given_up(monkeypatch: pytest.Monkey
         async for _ in connection:
             pass
 
-    monkeypatch.setattr(subtensor, "CONNECT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_SECONDS", 0.2)
     async with serve(silent, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         with pytest.raises(ChainError, match="does not answer"):
@@ -409,8 +408,7 @@ async def test_a_call_cut_off_in_flight_has_an_unknown_fate(
     while not devnet.node.next_nonce(VALIDATOR.hotkey):
         await asyncio.sleep(0.01)
 
-    for hang_up in tuple(devnet.node.hang_ups):
-        hang_up()
+    devnet.node.faults.cut()
 
     with pytest.raises(ChainError, match="connection was lost") as caught:
         await attempt

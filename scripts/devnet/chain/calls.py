@@ -54,7 +54,7 @@ def commit_timelocked_weights(ledger: Ledger, who: str, args: Mapping[str, Any])
     """`commit_timelocked_weights` and `commit_timelocked_mechanism_weights`.
 
     The vector is encrypted to a round of the public drand beacon, which this node cannot
-    open: the commit is kept, and `dev_revealWeights` plays the opening.
+    open: the commit is kept, and `timelock.Escrow` plays the opening.
     """
     subnet = Subnet(ledger, int(args["netuid"]))
     _check_mechanism(args)

@@ -15,8 +15,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from protocol.errors import ChainError
+from scripts.devnet.chain.faults import CONTROL_PATH
 
 _TIMEOUT_SECONDS = 30.0
+_RESTART_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,9 @@ class DevnetControl:
     async def __aenter__(self) -> Self:
         """Open the connection."""
         try:
-            self._connection = await connect(self.endpoint, open_timeout=_TIMEOUT_SECONDS)
+            self._connection = await connect(
+                self.endpoint + CONTROL_PATH, open_timeout=_TIMEOUT_SECONDS
+            )
         except (OSError, TimeoutError, WebSocketException) as error:
             raise ChainError(f"no devnet chain at {self.endpoint}: {error}") from error
         return self
@@ -110,6 +114,11 @@ class DevnetControl:
         body = {str(uid): weight for uid, weight in weights.items()}
         await self._call("dev_revealWeights", self.netuid, hotkey, body)
 
+    async def escrow_weights(self, hotkey: str, weights: Mapping[int, int]) -> None:
+        """Say what a hotkey's timelocked commits hold; the chain opens them in their epoch."""
+        body = {str(uid): weight for uid, weight in weights.items()}
+        await self._call("dev_escrowWeights", self.netuid, hotkey, body)
+
     async def snapshot(self) -> str:
         """Remember the state; a name for `rewind`."""
         return str(await self._call("dev_snapshot"))
@@ -118,13 +127,44 @@ class DevnetControl:
         """Return to a snapshot; the number of the head there."""
         return int(await self._call("dev_rewind", name))
 
-    async def drop_connections(self) -> None:
-        """Cut every connection to the node, this one too; opens it anew."""
-        try:
-            await self._call("dev_dropConnections")
-        except ChainError:  # the answer is cut off with the rest
-            await self.close()
-            await self.__aenter__()
+    async def fork(self, depth: int) -> ChainHead:
+        """Replace the newest blocks, and make one more; the new head."""
+        return ChainHead(**await self._call("dev_fork", depth))
+
+    async def upgrade(self, spec_version: int, *, complete: bool = True) -> None:
+        """Give the runtime another version; incomplete, it lacks what SDK 11.3 reads."""
+        await self._call("dev_upgrade", spec_version, complete)
+
+    async def cut(self) -> int:
+        """Cut all other connections without a word; their number."""
+        return int(await self._call("dev_fault", "cut"))
+
+    async def hang_up(self) -> int:
+        """Close all other connections politely; their number."""
+        return int(await self._call("dev_fault", "close"))
+
+    async def half_open(self) -> int:
+        """Never answer the other connections again, though they stay open; their number."""
+        return int(await self._call("dev_fault", "half_open"))
+
+    async def freeze(self) -> None:
+        """Answer nobody else until `thaw`, new connections included."""
+        await self._call("dev_fault", "freeze")
+
+    async def thaw(self) -> None:
+        """Answer again."""
+        await self._call("dev_fault", "thaw")
+
+    async def delay(self, delay_seconds: float) -> None:
+        """Let each answer to others take longer; 0 ends it."""
+        await self._call("dev_fault", "delay", delay_seconds)
+
+    async def restart(self, down_seconds: float) -> None:
+        """Stop the node for a while; it comes back with its state, and this connection anew."""
+        await self._call("dev_fault", "restart", down_seconds)
+        await asyncio.sleep(down_seconds + _RESTART_SECONDS)
+        await self.close()
+        await self.__aenter__()
 
     async def _call(self, method: str, *params: object) -> Any:
         if self._connection is None:

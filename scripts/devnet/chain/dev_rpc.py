@@ -10,6 +10,8 @@ from protocol.chain import as_stored
 from protocol.ids import Uid
 from protocol.units import rao_from_tao
 from scripts.devnet.chain.admission import RpcError
+from scripts.devnet.chain.faults import Faults
+from scripts.devnet.chain.metadata import upgraded_runtime
 from scripts.devnet.chain.node import Node
 from scripts.devnet.chain.refusal import RefusalError
 from scripts.devnet.chain.registration import register
@@ -101,12 +103,61 @@ def _reveal_weights(node: Node, netuid: int, hotkey: str, weights: dict[str, int
     return True
 
 
-def _drop_connections(node: Node) -> int:
-    """Cut every connection, the caller's included."""
-    cut = tuple(node.hang_ups)
-    for hang_up in cut:
-        hang_up()
-    return len(cut)
+def _escrow_weights(node: Node, netuid: int, hotkey: str, weights: dict[str, int]) -> bool:
+    """Deposit what a hotkey's timelocked commits hold; they open in their epoch."""
+    node.escrow.deposit(netuid, hotkey, {Uid(int(uid)): value for uid, value in weights.items()})
+    return True
+
+
+def _fault(node: Node, kind: str, value: float = 0.0) -> int:
+    """Begin or end a fault; the number of connections that it hits at once."""
+    faults = node.faults
+    if kind not in FAULTS:
+        raise RpcError(-32602, f"unknown fault {kind!r}; there are: {', '.join(FAULTS)}")
+    if value < 0:
+        raise RpcError(-32602, f"a fault's value must not be negative, got {value}")
+    return FAULTS[kind](faults, value)
+
+
+def _freeze(faults: Faults, _value: float) -> int:
+    faults.freeze()
+    return len(faults.lines)
+
+
+def _thaw(faults: Faults, _value: float) -> int:
+    faults.thaw()
+    return 0
+
+
+def _delay(faults: Faults, delay_seconds: float) -> int:
+    faults.delay_seconds = delay_seconds
+    return 0
+
+
+def _restart(faults: Faults, down_seconds: float) -> int:
+    faults.restart(down_seconds)
+    return len(faults.lines)
+
+
+FAULTS: dict[str, Callable[[Faults, float], int]] = {
+    "cut": lambda faults, _value: faults.cut(),
+    "close": lambda faults, _value: faults.close(),
+    "half_open": lambda faults, _value: faults.half_open(),
+    "freeze": _freeze,
+    "thaw": _thaw,
+    "delay": _delay,
+    "restart": _restart,
+}
+
+
+def _fork(node: Node, depth: int) -> dict[str, Any]:
+    node.fork(depth)
+    return _head(node)
+
+
+def _upgrade(node: Node, spec_version: int, complete: bool = True) -> bool:
+    node.upgrade(upgraded_runtime(spec_version, complete=complete))
+    return True
 
 
 DEV_METHODS: dict[str, Callable[..., Any]] = {
@@ -119,7 +170,10 @@ DEV_METHODS: dict[str, Callable[..., Any]] = {
     "dev_fund": _fund,
     "dev_setHyperparameter": _set_hyperparameter,
     "dev_revealWeights": _reveal_weights,
-    "dev_dropConnections": _drop_connections,
+    "dev_escrowWeights": _escrow_weights,
+    "dev_fault": _fault,
+    "dev_fork": _fork,
+    "dev_upgrade": _upgrade,
     "dev_snapshot": lambda node: node.snapshot(),
     "dev_rewind": lambda node, name: node.rewind(name).number,
 }

@@ -85,6 +85,15 @@ class Ledger:
                 found.append(key)
         return found
 
+    def return_to(self, block: int) -> None:
+        """Forget what was written after a block."""
+        for key, history in list(self._versions.items()):
+            del history[bisect_right(history, block, key=lambda version: version[0]) :]
+            if not history:
+                del self._versions[key]
+                del self._keys[bisect_left(self._keys, key)]
+        self.block = block
+
     def copied(self) -> "Ledger":
         """An independent copy, for a snapshot."""
         versions = {key: copy.copy(history) for key, history in self._versions.items()}

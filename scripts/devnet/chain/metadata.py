@@ -23,9 +23,10 @@ _SUBTENSOR = "SubtensorModule"
 class Runtime:
     """One runtime: SCALE encoding and decoding by the names of its metadata."""
 
-    def __init__(self, metadata: bytes) -> None:
+    def __init__(self, metadata: bytes, *, spec_version: int = SPEC_VERSION) -> None:
         self.metadata = metadata
-        self.core = bittensor_core.Runtime(metadata, SPEC_VERSION, TRANSACTION_VERSION, SS58_FORMAT)
+        self.spec_version = spec_version
+        self.core = bittensor_core.Runtime(metadata, spec_version, TRANSACTION_VERSION, SS58_FORMAT)
         self.apis: dict[str, Any] = self.core.runtime_api_map()
         self._types = {
             entry["id"]: entry["type"] for entry in json.loads(self.core.registry_json())["types"]
@@ -88,6 +89,17 @@ def load_runtime() -> Runtime:
     """The runtime that every devnet chain of this process shares (it is immutable)."""
     metadata = load_raw_metadata()
     return Runtime(_clone_entry(metadata, _SUBTENSOR, "Yuma3On", "SubnetEpochConsensus"))
+
+
+def upgraded_runtime(spec_version: int, *, complete: bool = True) -> Runtime:
+    """The runtime under another version number, as after an upgrade of the chain.
+
+    Args:
+        spec_version: Its number.
+        complete: Whether it has the storage item that SDK 11.3 needs for timelocked weights.
+    """
+    metadata = load_runtime().metadata if complete else load_raw_metadata()
+    return Runtime(metadata, spec_version=spec_version)
 
 
 def compact(value: int) -> bytes:

@@ -15,10 +15,12 @@ from protocol.units import Seconds, milliseconds
 from scripts.devnet.chain.admission import Extrinsic, RpcError, admit, invalid
 from scripts.devnet.chain.calls import dispatch
 from scripts.devnet.chain.epoch import is_due, run_epoch
+from scripts.devnet.chain.faults import Faults
 from scripts.devnet.chain.ledger import RETAINED_BLOCKS, Ledger
-from scripts.devnet.chain.metadata import compact, load_runtime
+from scripts.devnet.chain.metadata import Runtime, compact, load_runtime
 from scripts.devnet.chain.refusal import RefusalError
 from scripts.devnet.chain.subnet import Subnet, account_nonce, bump_nonce
+from scripts.devnet.chain.timelock import Escrow
 
 NO_HASH = "0x" + "00" * 32
 _DISPATCH_INFO = {
@@ -65,8 +67,9 @@ class Node:
     netuids: list[int] = field(default_factory=list)
     """Subnets whose epochs run."""
     head_listeners: set[Callable[[SealedBlock], None]] = field(default_factory=set)
-    hang_ups: set[Callable[[], None]] = field(default_factory=set)
-    """Cuts each open connection, without a closing handshake."""
+    faults: Faults = field(default_factory=Faults, repr=False)
+    escrow: Escrow = field(default_factory=Escrow, repr=False)
+    """What timelocked commits hold."""
     _pool: list[tuple[Extrinsic, Watcher | None]] = field(default_factory=list)
     _numbers: dict[str, int] = field(default_factory=dict, repr=False)
     _snapshots: dict[str, _Snapshot] = field(default_factory=dict)
@@ -209,6 +212,45 @@ class Node:
         self._numbers = {block.hash: block.number for block in self.blocks}
         return self.head
 
+    def fork(self, depth: int) -> SealedBlock:
+        """Replace the newest blocks by one more of other hashes; their extrinsics come again.
+
+        Those that are no longer valid, such as ones anchored to a replaced block, are lost.
+
+        Args:
+            depth: Blocks that are replaced.
+
+        Raises:
+            RpcError: If that many are not there, or their state is gone.
+        """
+        if not 0 < depth < min(len(self.blocks), RETAINED_BLOCKS):
+            raise RpcError(-32602, f"cannot replace {depth} of {len(self.blocks)} blocks")
+        dropped, self.blocks = self.blocks[-depth:], self.blocks[:-depth]
+        self._forks += 1
+        self._numbers = {block.hash: block.number for block in self.blocks}
+        self.ledger.return_to(self.head.number)
+        encoded = [body for block in dropped for body in block.extrinsics[1:]]
+        for _ in range(depth + 1):
+            self._readmit(encoded)
+            encoded = []
+            self.seal()
+        return self.head
+
+    def upgrade(self, runtime: Runtime) -> None:
+        """Run another runtime from here on; storage stays."""
+        self.ledger.runtime = runtime
+
+    def _readmit(self, bodies: list[str]) -> None:
+        for encoded in bodies:
+            try:
+                extrinsic = admit(
+                    self.ledger, encoded, head=self.head.number, block_hash=self.block_hash
+                )
+            except RpcError:
+                continue
+            if all(pending.hash != extrinsic.hash for pending, _ in self._pool):
+                self._pool.append((extrinsic, None))
+
     def _append(self, block: SealedBlock) -> None:
         self.blocks.append(block)
         self._numbers[block.hash] = block.number
@@ -251,6 +293,7 @@ class Node:
             if not subnet.exists:  # created after a snapshot that was rewound
                 continue
             if is_due(subnet):
+                self.escrow.open_due(subnet)
                 run_epoch(subnet)
             else:
                 since = int(subnet.get("BlocksSinceLastStep")) + 1

@@ -10,7 +10,7 @@ from typing import Any
 
 from scripts.devnet.chain.admission import RpcError
 from scripts.devnet.chain.dev_rpc import DEV_METHODS
-from scripts.devnet.chain.metadata import SPEC_VERSION, SS58_FORMAT, TRANSACTION_VERSION
+from scripts.devnet.chain.metadata import SS58_FORMAT, TRANSACTION_VERSION
 from scripts.devnet.chain.node import Node, SealedBlock
 from scripts.devnet.chain.runtime_api import runtime_call
 
@@ -154,7 +154,7 @@ def _runtime_version(node: Node, block_hash: str | None = None) -> dict[str, Any
         "specName": "node-subtensor",
         "implName": "carbonbench-devnet",
         "authoringVersion": 1,
-        "specVersion": SPEC_VERSION,
+        "specVersion": node.ledger.runtime.spec_version,
         "implVersion": 1,
         "apis": [],
         "transactionVersion": TRANSACTION_VERSION,
