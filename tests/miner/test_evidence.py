@@ -1,5 +1,6 @@
 """Evidence of a signed report: integers only, complete, and small enough."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -120,6 +121,44 @@ def test_long_runs_on_many_devices_stay_within_their_share_of_the_report() -> No
     for part in parts:
         assert part.trace.elapsed_ms[0] < 0
         assert part.trace.elapsed_ms[-1] > 200_000
+
+
+def test_an_hour_on_eight_devices_stays_within_its_share_of_the_report() -> None:
+    """36,000 rows and as many changes of the counter per device, the largest that occur."""
+    brief = measured(2.0)
+    row, tick = brief.devices[0].rows[-1], brief.devices[0].ticks[-1]
+    step_ns = 100_000_000
+    rows = [
+        replace(row, at_ns=brief.start_ns + n * step_ns, power_mw=699_999, average_power_mw=699_999)
+        for n in range(-10, 36_010)
+    ]
+    ticks = [
+        replace(
+            tick,
+            earliest_ns=brief.start_ns + n * step_ns,
+            latest_ns=brief.start_ns + n * step_ns + 50_000,
+            energy_mj=123_456_789_012 + 69_999 * n,
+        )
+        for n in range(-10, 36_010)
+    ]
+    device = replace(brief.devices[0], rows=tuple(rows), ticks=tuple(ticks))
+    hour = replace(brief, end_ns=brief.start_ns + 36_000 * step_ns, devices=(device,) * 8)
+
+    parts = build_device_energy(hour)
+
+    assert len(parts) == 8
+    assert size_bytes(parts) <= EVIDENCE_MAX_BYTES
+    assert min(len(part.trace.elapsed_ms) for part in parts) >= 100
+    assert all(is_whole(json.loads(part.model_dump_json())) for part in parts)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a JSON value holds no fraction anywhere."""
+    if isinstance(value, dict):
+        return all(is_whole(inner) for inner in value.values())
+    if isinstance(value, list):
+        return all(is_whole(inner) for inner in value)
+    return not isinstance(value, float)
 
 
 def test_a_board_without_instant_power_has_no_trace_energy() -> None:

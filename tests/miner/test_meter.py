@@ -266,3 +266,67 @@ def test_an_old_driver_without_process_lists_means_unknown() -> None:
     )
     with meter_bench(CONSTANT.model_copy(update={"faults": (missing,)})) as bench:
         assert Flag.PROCESSES_UNKNOWN in metered(bench).flags
+
+
+def test_time_at_the_power_cap_is_told_beside_the_flag() -> None:
+    with meter_bench(CONSTANT.model_copy(update={"throttled_share": 0.25})) as bench:
+        measured = metered(bench, 2.0)
+
+    throttled = measured.devices[0].throttled
+    assert throttled is not None
+    assert throttled.power_cap_ns == pytest.approx(0.25 * 2e9, rel=0.5)
+    assert throttled.hardware_heat_ns is None
+    assert Flag.THROTTLED in measured.flags
+
+
+def test_older_drivers_tell_the_power_cap_by_its_violation_time() -> None:
+    fault = Fault(function="field:74", code=pynvml.NVML_ERROR_NOT_SUPPORTED)
+    config = CONSTANT.model_copy(update={"throttled_share": 0.25, "faults": (fault,)})
+    with meter_bench(config) as bench:
+        measured = metered(bench, 2.0)
+
+    throttled = measured.devices[0].throttled
+    assert throttled is not None
+    assert throttled.power_cap_ns == pytest.approx(0.25 * 2e9, rel=0.5)
+
+
+def test_clocks_that_were_never_slowed_are_no_flag() -> None:
+    with meter_bench(CONSTANT.model_copy(update={"throttled_share": 0.0})) as bench:
+        measured = metered(bench)
+
+    throttled = measured.devices[0].throttled
+    assert throttled is not None
+    assert throttled.power_cap_ns == 0
+    assert Flag.THROTTLED not in measured.flags
+
+
+def test_a_gpu_that_computes_before_the_work_is_flagged() -> None:
+    with meter_bench() as bench:
+        bench.device.play(flat(400, 30.0))
+        busy = metered(bench)
+        bench.timer.sleep(60.0)
+        bench.meter.watch_idle(10.0)
+        idle = metered(bench)
+
+    occupancy = busy.devices[0].occupancy
+    assert occupancy is not None
+    assert (occupancy.utilization_pct or 0) > 2
+    assert Flag.OCCUPIED_BEFORE in busy.flags
+    assert Flag.OCCUPIED_BEFORE not in idle.flags
+
+
+@pytest.mark.parametrize(
+    ("pids", "held_bytes", "flagged"),
+    [((), 3 * 2**30, True), ((), 2**30, False), (None, 60 * 2**30, False)],
+)
+def test_memory_that_nobody_owns_up_to_is_flagged(
+    pids: tuple[int, ...] | None, held_bytes: int, flagged: bool
+) -> None:
+    config = CONSTANT.model_copy(update={"compute_pids": pids, "memory_used_bytes": held_bytes})
+    with meter_bench(config) as bench:
+        measured = metered(bench)
+
+    occupancy = measured.devices[0].occupancy
+    assert occupancy is not None
+    assert occupancy.memory_used_bytes == held_bytes
+    assert (Flag.MEMORY_HELD in measured.flags) is flagged
