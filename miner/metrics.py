@@ -71,7 +71,7 @@ class Metrics:
             f"{_PREFIX}verdict_accepted", "1 if that was accepted.", judged, registry=registry
         )
         self._score = Gauge(
-            f"{_PREFIX}average_score", "Moving average score, 0 to 1.", judged, registry=registry
+            f"{_PREFIX}average_score", "Moving average score.", judged, registry=registry
         )
         self._weight = Gauge(
             f"{_PREFIX}weight_share", "Share of its weights, 0 to 1.", judged, registry=registry

@@ -35,7 +35,7 @@ class Judgement:
     energy_wh_per_1k_output_tokens: float | None
     """The figure that the report counts with; None when it does not."""
     score: float | None
-    """This round's, 0 to 1; None until the round is scored."""
+    """This round's; None until the round is scored."""
     average_score: float | None
     weight_share: float | None
     """Share of the weights that the validator set after this round, 0 to 1."""
