@@ -133,6 +133,9 @@ class GpuWitness:
     """
 
     def __init__(self, indices: Sequence[int]) -> None:
+        first = _tracker("USA", gpu_ids=indices)
+        first.start()  # the first start looks for hardware for seconds: not within the window
+        first.stop()
         self._tracker = _tracker("USA", gpu_ids=indices)
 
     @property

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pynvml
@@ -18,13 +19,17 @@ from miner.meter_command import (
     render_text,
     run_meter_command,
 )
+from miner.meter_record import MeterRecord, schema_json
 from miner.refusals import GpuLostError, MigEnabledError, NvmlMissingError
 from protocol.errors import ConfigurationError
+from protocol.units import Joules
 from scripts.devnet.gpu.config import DeviceConfig, Fault, GpuConfig
 from scripts.devnet.gpu.install import child_environment, simulated_gpus
 from tests.support.metering import MeterBench, meter_bench
+from tests.support.needs import need_distribution
 
 PYTHON = sys.executable
+SCHEMA_FILE = Path("docs/carbonbench-meter-1.schema.json")
 
 
 def metered(run: Callable[[MeterBench], int], config: DeviceConfig | None = None) -> MeteredCommand:
@@ -39,6 +44,11 @@ def metered(run: Callable[[MeterBench], int], config: DeviceConfig | None = None
 def busy(bench: MeterBench, status: int = 0) -> int:
     bench.load(400, 2.0)
     return status
+
+
+def lose(bench: MeterBench, status: int = 0) -> int:
+    bench.device.fail("nvmlDeviceGetFieldValues", code=pynvml.NVML_ERROR_GPU_IS_LOST)
+    return busy(bench, status)
 
 
 def test_a_command_gets_its_energy_and_keeps_its_status() -> None:
@@ -64,6 +74,114 @@ def test_the_json_has_the_documented_keys() -> None:
     json.dumps(record)
 
 
+def test_the_documented_schema_is_the_one_of_the_output() -> None:
+    assert SCHEMA_FILE.read_text() == schema_json()
+
+
+@pytest.mark.parametrize("edges", ["measured", "trace", "refused"])
+def test_every_output_is_valid_under_the_schema(edges: str) -> None:
+    unsupported = Fault(function="nvmlDeviceGetTotalEnergyConsumption", code=3)
+    if edges == "refused":
+        record = metered_json(metered(lose))
+    else:
+        config = DeviceConfig(faults=(unsupported,)) if edges == "trace" else None
+        record = metered_json(metered(busy, config))
+
+    written = json.loads(json.dumps(record))
+    assert (
+        MeterRecord.model_validate(written).model_dump(
+            mode="json", by_alias=True, exclude_unset=True
+        )
+        == record
+    )
+    assert set(written) <= set(json.loads(SCHEMA_FILE.read_text())["properties"])
+    assert ("energy_joules" in written) is (edges != "refused")
+
+
+@dataclass
+class Witness:
+    """Another meter, which says what a test wants."""
+
+    energy: Joules | None
+    calls: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return "codecarbon 0"
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def stop(self) -> Joules | None:
+        self.calls.append("stop")
+        return self.energy
+
+
+@pytest.mark.parametrize(
+    ("energy", "ratio", "apart", "text"),
+    [
+        (12_120.0, 0.01, False, "(+1.00%)"),
+        (13_200.0, 0.1, True, "(+10.00%)"),
+        (None, None, None, "saw no energy"),
+    ],
+)
+def test_a_witness_stands_beside_the_figure_and_never_changes_it(
+    energy: float | None, ratio: float | None, apart: bool | None, text: str
+) -> None:
+    witness = Witness(None if energy is None else Joules(energy))
+    with meter_bench() as bench:
+
+        def train(_: Sequence[str]) -> int:
+            bench.load(400, 30.0)
+            return 0
+
+        result = meter_command(["train"], bench.meter, train, witness)
+
+    record = metered_json(result)
+    told = record["witness"]
+    assert isinstance(told, dict)
+    assert witness.calls == ["start", "stop"]
+    assert record["energy_joules"] == pytest.approx(12_000, rel=1e-3)
+    assert told["ratio"] == (None if ratio is None else pytest.approx(ratio, abs=0.001))
+    assert told["is_apart"] is apart
+    assert text in render_text(result)
+
+
+def test_a_short_window_is_not_held_against_the_witness() -> None:
+    with meter_bench() as bench:
+        result = meter_command(["x"], bench.meter, lambda _: busy(bench), Witness(Joules(900.0)))
+
+    told = metered_json(result)["witness"]
+    assert isinstance(told, dict)
+    assert told["ratio"] == pytest.approx(0.125, abs=0.001)
+    assert told["is_apart"] is None
+
+
+def test_codecarbon_sees_the_same_gpu(tmp_path: Path) -> None:
+    need_distribution("codecarbon")
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    environment = os.environ | child_environment(
+        GpuConfig(devices=(DeviceConfig(idle_watts=50), DeviceConfig(idle_watts=300)))
+    )
+    environment["PATH"] = f"{tmp_path}{os.pathsep}{environment['PATH']}"
+    finished = subprocess.run(
+        [PYTHON, "-m", "miner.cli", "meter", "--device", "1", "--witness", "--json", "--",
+         "sleep", "2"],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )  # fmt: skip
+
+    record = json.loads(finished.stdout.splitlines()[-1])
+    assert record["energy_joules"] == pytest.approx(300 * record["duration_seconds"], rel=0.01)
+    assert record["witness"]["name"].startswith("codecarbon 3.")
+    assert record["witness"]["energy_joules"] == pytest.approx(record["energy_joules"], rel=0.15)
+
+
 def test_the_text_names_device_energy_and_cross_check() -> None:
     text = render_text(metered(busy))
 
@@ -74,10 +192,6 @@ def test_the_text_names_device_energy_and_cross_check() -> None:
 
 
 def test_a_refusal_after_the_run_is_told_beside_the_status() -> None:
-    def lose(bench: MeterBench) -> int:
-        bench.device.fail("nvmlDeviceGetFieldValues", code=pynvml.NVML_ERROR_GPU_IS_LOST)
-        return busy(bench)
-
     result = metered(lose)
 
     assert isinstance(result.refusal, GpuLostError)
@@ -87,11 +201,7 @@ def test_a_refusal_after_the_run_is_told_beside_the_status() -> None:
 
 
 def test_a_failed_command_keeps_its_status_when_the_measurement_is_refused() -> None:
-    def lose(bench: MeterBench) -> int:
-        bench.device.fail("nvmlDeviceGetFieldValues", code=pynvml.NVML_ERROR_GPU_IS_LOST)
-        return busy(bench, 7)
-
-    assert metered(lose).status == 7
+    assert metered(lambda bench: lose(bench, 7)).status == 7
 
 
 def test_a_command_does_not_run_where_nothing_can_be_metered(tmp_path: Path) -> None:
