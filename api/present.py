@@ -113,6 +113,7 @@ def grid_factor(shown: Intensity) -> schemas.GridFactor:
         basis=shown.basis,
         interval_start=shown.start,
         interval_end=shown.end,
+        is_redistributable=shown.is_redistributable,
     )
 
 

@@ -1,4 +1,4 @@
-"""The HTTP face of the look-ups: models, providers, regions, grid, footprint, compare, export."""
+"""The HTTP face of the look-ups: models, providers, regions, grid, footprint, compare."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -25,10 +25,8 @@ from api.ranking import Ranked, Sort, ranked
 from api.release import Holder, Release
 from api.routes import (
     PROBLEMS,
-    LeaderboardQuery,
     Name,
     current,
-    leaderboard_filters,
     resolve,
     respond,
     respond_hot,
@@ -43,7 +41,7 @@ from api.subnet_answers import (
     validators_answer,
 )
 from api.units_of_use import Use
-from api.use_answers import compare_answer, export_csv, footprint_answer
+from api.use_answers import compare_answer, footprint_answer
 
 Zone = Annotated[str, Path(min_length=1, max_length=40)]
 RowId = Annotated[str, Field(min_length=1, max_length=300)]
@@ -192,21 +190,6 @@ def _add_uses(router: APIRouter, holder: Holder) -> None:
         return respond(
             request, release.answer(key, lambda: compare_answer(release, rows, query.period))
         )
-
-    @router.get(
-        "/api/v1/export.csv",
-        response_class=Response,
-        responses={**PROBLEMS, 200: {"content": {"text/csv": {}}}},
-        tags=["use"],
-    )
-    def export(request: Request, query: Annotated[LeaderboardQuery, Query()]) -> Response:
-        release = current(holder)
-        filters = leaderboard_filters(release, query)
-        key = f"export?{query.model_dump_json()}"
-        answer = release.answer(
-            key, lambda: export_csv(release, filters, query.period), "text/csv; charset=utf-8"
-        )
-        return respond(request, answer)
 
 
 def place_named(release: Release, zone: str) -> Place:

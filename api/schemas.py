@@ -114,6 +114,8 @@ class GridFactor(FactorAnswer):
     signal: Literal["average"] = "average"
     interval_start: datetime
     interval_end: datetime
+    is_redistributable: bool
+    """False where the source forbids passing values on in bulk: exports leave such rows out."""
 
 
 class Factors(Answer):

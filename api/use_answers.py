@@ -1,7 +1,5 @@
-"""Answers about a stated use: footprint per query and month, rows compared, exports."""
+"""Answers about a stated use: footprint per query and month, rows compared."""
 
-import csv
-import io
 from decimal import Decimal
 
 from api import reference_schemas as shown
@@ -11,7 +9,7 @@ from api.footprint import Estimate, rounded
 from api.grid.intensity import Period
 from api.offerings import Row
 from api.present import SCOPE
-from api.ranking import Filters, Ranked, Sort, ranked
+from api.ranking import Ranked, Sort, ranked
 from api.release import Release
 from api.schemas import Answer
 from api.units_of_use import (
@@ -24,15 +22,6 @@ from api.units_of_use import (
     per_request,
     sci,
 )
-
-CSV_FIELDS = (
-    "id", "rank", "model", "family", "provider", "access", "place", "region", "certainty",
-    "regime", "status", "period", "carbon_g_per_mtok", "carbon_low", "carbon_high",
-    "energy_wh_per_mtok", "energy_low", "energy_high", "pue", "intensity_g_per_kwh", "tier",
-    "embodied_g_per_mtok", "input_usd_per_mtok", "output_usd_per_mtok",
-    "speed_tokens_per_second", "method", "hardware", "energy_source", "grid_source", "release",
-    "methodology",
-)  # fmt: skip
 
 
 def footprint_answer(release: Release, item: Ranked, period: Period, use: Use) -> bytes:
@@ -90,56 +79,6 @@ def compare_answer(release: Release, rows: list[Row], period: Period) -> bytes:
     )
 
 
-def export_csv(release: Release, filters: Filters, period: Period) -> bytes:
-    """A whole ranking as CSV, one line a row."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, CSV_FIELDS, lineterminator="\r\n")
-    writer.writeheader()
-    rows = [row for row in release.rows if filters.admits(row)]
-    for item in ranked(rows, sort=Sort.CARBON, period=period):
-        writer.writerow(_line(release, item, period))
-    return out.getvalue().encode()
-
-
-def _line(release: Release, item: Ranked, period: Period) -> dict[str, object]:
-    row = item.row
-    carbon, energy, grid = row.carbon[period], row.energy.estimate, row.grid[period]
-    price = row.price
-    return {
-        "id": row.id,
-        "rank": item.rank,
-        "model": row.model.id,
-        "family": row.model.family,
-        "provider": row.provider.id,
-        "access": row.access,
-        "place": row.place_name,
-        "region": row.region,
-        "certainty": row.certainty,
-        "regime": row.regime,
-        "status": row.status,
-        "period": period,
-        "carbon_g_per_mtok": rounded(carbon.total.value),
-        "carbon_low": rounded(carbon.total.low),
-        "carbon_high": rounded(carbon.total.high),
-        "energy_wh_per_mtok": rounded(energy.value),
-        "energy_low": rounded(energy.low),
-        "energy_high": rounded(energy.high),
-        "pue": rounded(row.pue.estimate.value),
-        "intensity_g_per_kwh": rounded(grid.factor.estimate.value),
-        "tier": grid.tier,
-        "embodied_g_per_mtok": None if carbon.embodied_g is None else rounded(carbon.embodied_g),
-        "input_usd_per_mtok": price.input_usd_per_mtok if price else None,
-        "output_usd_per_mtok": price.output_usd_per_mtok if price else None,
-        "speed_tokens_per_second": _maybe(row.figure.speed_tokens_per_second),
-        "method": row.figure.method,
-        "hardware": row.figure.hardware,
-        "energy_source": row.energy.source,
-        "grid_source": grid.factor.source,
-        "release": release.id,
-        "methodology": release.meta().methodology,
-    }
-
-
 def _usd_per_month(row: Row, use: Use) -> Decimal | None:
     if row.price is None or row.price.output_usd_per_mtok is None:
         return None
@@ -151,10 +90,6 @@ def _range(estimate: Estimate) -> shown.Range:
     return shown.Range(
         value=rounded(estimate.value), low=rounded(estimate.low), high=rounded(estimate.high)
     )
-
-
-def _maybe(value: float | None) -> float | None:
-    return None if value is None else rounded(value)
 
 
 def _json(answer: Answer) -> bytes:

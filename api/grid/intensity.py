@@ -50,6 +50,8 @@ class Intensity:
     """End of the span, exclusive."""
     accounting: str = "consumption"
     basis: str = "lifecycle"
+    is_redistributable: bool = True
+    """False for values whose source forbids passing them on in bulk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,14 @@ class Ladder:
             found = _reported(last, Tier.LIVE, 0.0)
             factor = _scaled(found.factor, mean / last.intensity_g_per_kwh)
             return Intensity(
-                zone=place.zone, tier=Tier.LIVE, factor=factor, start=hours[0], end=hour
+                zone=place.zone,
+                tier=Tier.LIVE,
+                factor=factor,
+                start=hours[0],
+                end=hour,
+                is_redistributable=all(
+                    reported[h].is_redistributable for h in hours if h in reported
+                ),
             )
         # Errors of neighbouring hours hang together: the whole error stays in a month's mean.
         return self._typical(place, hours, 1.0)
@@ -233,6 +240,7 @@ def _reported(reading: Reading, tier: Tier, error: float) -> Intensity:
         ),
         start=reading.start,
         end=reading.end,
+        is_redistributable=reading.is_redistributable,
     )
 
 
@@ -266,4 +274,5 @@ def pooled(intensities: Sequence[Intensity]) -> Intensity:
         start=worst.start,
         end=worst.end,
         accounting=worst.accounting,
+        is_redistributable=all(intensity.is_redistributable for intensity in intensities),
     )

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from api.store import VERSION_TABLE, Base
+from api.database import VERSION_TABLE, Base
 
 connection = context.config.attributes["connection"]
 context.configure(
