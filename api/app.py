@@ -2,14 +2,16 @@
 
 import traceback
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from api import schemas
+from api.archive import Archive
+from api.archive_routes import build_archive_routes
 from api.emissions_routes import build_emissions_routes
+from api.export_routes import build_export_routes
 from api.footprint import METHODOLOGY_VERSION
 from api.guard import Guard
 from api.pages import build_pages
@@ -21,12 +23,15 @@ from api.routes import build_routes
 log = structlog.get_logger(__name__)
 
 
-def create_app(holder: Holder, *, max_age_seconds: float = 7_200.0) -> FastAPI:
+def create_app(
+    holder: Holder, *, max_age_seconds: float = 7_200.0, archive: Archive | None = None
+) -> FastAPI:
     """The application over a holder that somebody else refreshes.
 
     Args:
         holder: Holds the release that answers.
         max_age_seconds: Age of the newest refresh from which `/readyz` fails.
+        archive: Where past releases are looked up; their routes answer 503 without it.
     """
     app = FastAPI(
         title="CarbonBench API",
@@ -40,6 +45,8 @@ def create_app(holder: Holder, *, max_age_seconds: float = 7_200.0) -> FastAPI:
     app.include_router(build_routes(holder))
     app.include_router(build_reference_routes(holder))
     app.include_router(build_emissions_routes(holder))
+    app.include_router(build_export_routes(holder))
+    app.include_router(build_archive_routes(holder, archive))
     app.include_router(build_pages(holder))
     _add_health(app, holder, max_age_seconds)
     app.middleware("http")(_without_traceback)
@@ -68,7 +75,7 @@ def _add_health(app: FastAPI, holder: Holder, max_age_seconds: float) -> None:
 
 def _readiness(holder: Holder, max_age_seconds: float) -> schemas.Readiness:
     release, refreshed = holder.release, holder.refreshed_at
-    age = (datetime.now(UTC) - refreshed).total_seconds() if refreshed else None
+    age = (holder.now() - refreshed).total_seconds() if refreshed else None
     return schemas.Readiness(
         is_ready=release is not None and age is not None and age <= max_age_seconds,
         release=release.id if release else None,

@@ -38,6 +38,7 @@ def serve(
     import asyncio
 
     from api.app import create_app
+    from api.archive import Archive
     from api.release import Holder
     from api.serving import bind
     from api.serving import serve as serve_until_stopped
@@ -47,7 +48,9 @@ def serve(
     listener = bind(settings.host, settings.port)
     store = _store(settings)
     holder = Holder()
-    application = create_app(holder, max_age_seconds=settings.max_age_seconds)
+    application = create_app(
+        holder, max_age_seconds=settings.max_age_seconds, archive=Archive.beside(store)
+    )
 
     async def run() -> None:
         async with _client() as client:
