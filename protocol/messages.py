@@ -1,14 +1,12 @@
 """All of the network's data: profile, commitment, report, verdict, round, tree head.
 
-In the order of a round: a miner serves its `Profile`; the block hash assigns it a model; it
-runs, and signs a `Commitment` to its whole `Report` before anyone knows which prompts will be
-re-scored; it reveals the `Report`; each validator signs a `Verdict` on it, and a
-`RoundRecord` that turns the verdicts into cell values, scores and weights; both go into the
-validator's log, whose `TreeHead` it signs.
+In the order of a round: a miner serves its `Profile`, is assigned a model, runs it, and signs a
+`Commitment` to its `Report` before anyone knows which prompts will be re-scored; each validator
+signs a `Verdict` on it, and a `RoundRecord` that turns the verdicts into cell values, scores and
+weights; both go into the validator's log, whose `TreeHead` it signs.
 
-Every message is frozen, closed (unknown keys are refused), strict (no conversions) and
-versioned, and holds only integers below 2^53, strings, booleans, lists and objects: energies
-in mJ or micro-Wh, durations in microseconds, ratios in parts per million (ppm).
+Messages are frozen, closed (unknown keys are refused), strict (no conversions) and versioned. They
+hold integers below 2^53, strings, booleans, lists and objects only: mJ, micro-Wh, micro-s, ppm.
 """
 
 from enum import StrEnum
@@ -25,6 +23,7 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]
 Integer = Annotated[int, Field(gt=-(2**53), lt=2**53)]
 Text = Annotated[str, Field(max_length=200)]
 TokenIds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(max_length=4096)]
+_OMITTED = Field(exclude_if=lambda value: value is None)  # signed bytes stay what they were
 # No `Literal`: pydantic takes `true` and `1.0` for the literal 1, even in strict mode.
 Version = Annotated[int, Field(ge=PROTOCOL_VERSION, le=PROTOCOL_VERSION)]
 
@@ -142,6 +141,8 @@ class Leaf(Message):
     start_mj: Count
     """Energy counter since the window opened, summed over devices; moves in ticks."""
     end_mj: Count
+    sketch: Annotated[Text | None, _OMITTED] = None
+    """`protocol.sketch` of the hidden states, where the miner offers one."""
 
 
 class PowerTrace(Message):
@@ -175,8 +176,7 @@ class DeviceEnergy(Message):
     counter_end_mj: Count
     """Raw counter readings at the edges."""
     trace_energy_mj: Count | None
-    """Trapezoid of instant power over the window: the cross-check, never the score; None for a
-    board that shows no instant power."""
+    """Trapezoid of instant power, a cross-check only; None where the board shows no such power."""
     idle_before_mw: Count | None
     idle_after_mw: Count | None
     tick_us: Count
@@ -198,7 +198,6 @@ class Commitment(NetworkMessage):
     hotkey: Ss58
     round: Count
     block_hash: BlockHashHex
-    """Hash of the round's first block."""
     model: ModelRef
     workload: Text
     engine: Text
@@ -285,6 +284,9 @@ class TokenProof(Message):
     threshold_micrologits: Count
     thresholds_version: Text
     passed: bool
+    sketch_distance_ppm: Annotated[Count | None, _OMITTED] = None
+    """Mean over the prompts of the root mean square difference, of a projection's deviation."""
+    sketch_threshold_ppm: Annotated[Count | None, _OMITTED] = None
 
 
 class RefusalRecord(Message):
