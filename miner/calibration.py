@@ -4,6 +4,8 @@
 it is secret but the device's UUID, which names the board.
 """
 
+import shlex
+import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -15,11 +17,14 @@ from miner.meter import NvmlMeter
 from miner.nvml import NvmlDevice
 from miner.ticks import TickCalibration
 from miner.timer import Timer
+from protocol.errors import ConfigurationError
 from protocol.units import Joules, Seconds, Watts, nanoseconds
 
 SCHEMA = "carbonbench-calibration/1"
 IDLE_SECONDS = Seconds(10.0)
 LOAD_SECONDS = Seconds(10.0)
+LOAD_COMMAND_SECONDS = Seconds(60.0)
+"""A load that is a command is ended then."""
 _CALLS = 200
 _HIGH_RANK = 0.99
 _POWER_SECONDS = Seconds(3.0)
@@ -104,6 +109,31 @@ def calibrate_record(
         for number, sampler in enumerate(meter.samplers)
     )
     return CalibrationRecord(schema=SCHEMA, driver=meter.driver, devices=devices)
+
+
+def command_load(command: str) -> Callable[[float], None]:
+    """A load that runs a command to its end, 60 s at most, however long the load is asked for.
+
+    A program needs time to start, so the window is its whole run: counter and trace are compared
+    over the start, the load and the end.
+
+    Args:
+        command: Program and arguments, quoted as for a shell.
+    """
+    arguments = shlex.split(command)
+
+    def run(_duration_seconds: float) -> None:
+        try:
+            subprocess.run(arguments, check=True, timeout=LOAD_COMMAND_SECONDS)  # noqa: S603 - the operator's own
+        except subprocess.TimeoutExpired:
+            return
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise ConfigurationError(
+                f"the load does not run: {error}",
+                hint="Give --load a command that keeps the GPU busy, quoted as one word.",
+            ) from error
+
+    return run
 
 
 def record_json(record: CalibrationRecord) -> dict[str, object]:

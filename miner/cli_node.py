@@ -54,6 +54,7 @@ def check(
     *,
     node: NodeOptions | None = None,
     calibrate: Annotated[bool, Parameter(negative="")] = False,
+    load: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Show what is here, what is missing, and how to mend it; exit 1 when something is missing.
@@ -61,10 +62,12 @@ def check(
     Args:
         node: Settings given on the command line.
         calibrate: Instead, time the GPUs' counters and sensors for 20 s and print the record.
+        load: With --calibrate: a command that keeps the GPUs busy, quoted as one word; counter
+            and power trace are compared over its run too.
         as_json: Print JSON.
     """
     if calibrate:
-        return _calibrate(_settings(node))
+        return _calibrate(_settings(node), load)
     from miner.checkup import check_all
     from miner.settings import unknown_variables
 
@@ -136,13 +139,14 @@ def settings() -> None:
     print(example_file(), end="")
 
 
-def _calibrate(effective: "Settings") -> int:
-    from miner.calibration import calibrate_record, record_json
+def _calibrate(effective: "Settings", load: str | None) -> int:
+    from miner.calibration import calibrate_record, command_load, record_json
     from miner.meter import open_meter
     from miner.timer import SystemTimer
 
     with open_meter(effective.gpus) as opened:
-        print_json(record_json(calibrate_record(opened, SystemTimer())))
+        record = calibrate_record(opened, SystemTimer(), load=command_load(load) if load else None)
+        print_json(record_json(record))
     return 0
 
 
