@@ -91,6 +91,8 @@ class HeadClock:
 
 
 _NS_PER_MS = 10**6
+_FORESIGHT_BLOCKS = 4
+"""Before a round's start, when its miners' profiles are noted."""
 
 
 class Story(Protocol):
@@ -98,6 +100,10 @@ class Story(Protocol):
 
     async def play(self, number: RoundNumber) -> None:
         """The whole round."""
+        ...
+
+    async def foresee(self, number: RoundNumber) -> None:
+        """Note what miners offer before the round's first block can be known."""
         ...
 
 
@@ -138,7 +144,18 @@ class Follower:
                 if number not in playing:
                     playing.add(number)
                     group.create_task(self._play(number))
-                await self._clock.reached(self._schedule.start(RoundNumber(number + 1)))
+                following = RoundNumber(number + 1)
+                start = self._schedule.start(following)
+                await self._clock.reached(BlockNumber(start - _FORESIGHT_BLOCKS))
+                if self._clock.head.number < start:
+                    group.create_task(self._foresee(following))
+                await self._clock.reached(start)
+
+    async def _foresee(self, number: RoundNumber) -> None:
+        try:
+            await self._story.foresee(number)
+        except ChainError as error:
+            _log.warning("profiles_not_seen", round=number, error=str(error))
 
     async def _play(self, number: RoundNumber) -> None:
         """One round, again and again while the chain is away."""

@@ -24,8 +24,9 @@ from validator.checks import (
     check_report,
     rejection_of,
 )
+from validator.consistency import Standing, check_consistency
 from validator.physics import Background, Baseline, check_physics
-from validator.verdicts import Case, proof_finding
+from validator.verdicts import Case, cell_of, proof_finding
 
 _SPARSE = frozenset(
     {
@@ -90,6 +91,7 @@ class Context:
     earlier_energies_mj: tuple[int, ...]
     earlier_traces: int
     uuid_claims: int
+    standing: Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +123,7 @@ def judge_report(evidence: Evidence, rescorer: Rescorer) -> Case:
     findings += check_physics(report, _background(report, evidence.context))
     if rejection_of(findings) is not None:
         return Case(findings=findings, report=report)
+    findings += check_consistency(report, cell_of(report).key, evidence.context.standing)
     proof = _proof(evidence, chain, rescorer)
     return Case(findings=(*findings, proof_finding(proof)), proof=proof, report=report)
 

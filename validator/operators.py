@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from math import isqrt
 from operator import mul
 
 from protocol.ids import Coldkey, Hotkey, RoundNumber
@@ -38,8 +39,9 @@ CONFLICT_ROUNDS = 10
 EFFECT_GAP_NANO = 5_000_000
 """Difference of two hotkeys' median log energy that runs of one GPU show after ten rounds:
 0.5 % (run-to-run 1.2 %, so 0.38 % x 1.25 for a median)."""
-_RUN_SLACK_MS = 2_000
-"""Windows that overlap less than this may still be one after the other."""
+_OVERLAP_SHARE = 4
+"""Windows that overlap by less than one in so many parts of the shorter one may still be one
+after the other: a validator sees a commitment a block late."""
 _PPM = 10**6
 
 Pair = tuple[Hotkey, Hotkey]
@@ -137,16 +139,22 @@ def copied(shapes: Mapping[Hotkey, Sequence[int]]) -> tuple[Pair, ...]:
 
 
 def _is_copy(first: Sequence[int], second: Sequence[int]) -> bool:
-    """Whether r >= 0.98, by exact integers: (x y)^2 >= r^2 (x x) (y y), with x y > 0."""
+    likeness = likeness_ppm(first, second)
+    return likeness is not None and likeness >= COPIED_CORRELATION_PPM
+
+
+def likeness_ppm(first: Sequence[int], second: Sequence[int]) -> int | None:
+    """Correlation of two `trace_shape`s, rounded down by exact integers; 0 where it is negative.
+
+    None when there are too few rows, or nothing moves.
+    """
     rows = min(len(first), len(second))
-    if rows < SHAPE_MIN_ROWS:
-        return False
     first, second = first[:rows], second[:rows]
-    product: int = sum(map(mul, first, second))
-    if product <= 0:
-        return False
     squares: int = sum(map(mul, first, first)) * sum(map(mul, second, second))
-    return (product * _PPM) ** 2 >= COPIED_CORRELATION_PPM**2 * squares
+    if rows < SHAPE_MIN_ROWS or squares == 0:
+        return None
+    product: int = max(sum(map(mul, first, second)), 0)
+    return isqrt((product * _PPM) ** 2 // squares)
 
 
 def never_at_once(runs: Iterable[Run]) -> tuple[Pair, ...]:
@@ -164,7 +172,7 @@ def never_at_once(runs: Iterable[Run]) -> tuple[Pair, ...]:
     for seat in by_seat.values():
         for one, other in combinations(sorted(seat, key=lambda run: run.miner), 2):
             pair = (one.miner, other.miner)
-            if overlap_ms(one, other) > _RUN_SLACK_MS:
+            if _ran_at_once(one, other):
                 together.add(pair)
             else:
                 apart[pair].append((one, other))
@@ -175,9 +183,10 @@ def never_at_once(runs: Iterable[Run]) -> tuple[Pair, ...]:
     )
 
 
-def overlap_ms(one: Run, other: Run) -> int:
-    """How long two runs went on at once (ms); negative when there was a pause between them."""
-    return min(one.end_ms, other.end_ms) - max(one.start_ms, other.start_ms)
+def _ran_at_once(one: Run, other: Run) -> bool:
+    overlap = min(one.end_ms, other.end_ms) - max(one.start_ms, other.start_ms)
+    shorter = min(one.end_ms - one.start_ms, other.end_ms - other.start_ms)
+    return _OVERLAP_SHARE * overlap > shorter
 
 
 def _is_one_effect(met: Sequence[tuple[Run, Run]]) -> bool:

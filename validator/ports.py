@@ -23,8 +23,9 @@ from protocol.messages import (
 from protocol.signing import Signed, Signer
 from validator.cohorts import Observation
 from validator.judging import Rescorer
+from validator.operators import Run
 from validator.physics import Baseline
-from validator.records import Facts, Opening, RoundState, Seat
+from validator.records import Facts, Opening, RoundState, Seat, WeightAttempt
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,6 +59,16 @@ class Ledger(Protocol):
 
     def seats(self, number: RoundNumber) -> tuple[Seat, ...]:
         """The round's miners, by hotkey."""
+        ...
+
+    def keep_announcement(
+        self, number: RoundNumber, hotkey: Hotkey, profile: Signed[Profile]
+    ) -> None:
+        """Remember a profile that was served before the round began."""
+        ...
+
+    def announcements(self, number: RoundNumber) -> dict[Hotkey, Signed[Profile]]:
+        """Profiles that were served before the round began."""
         ...
 
     def keep_profile(self, number: RoundNumber, hotkey: Hotkey, profile: Signed[Profile]) -> None:
@@ -103,6 +114,18 @@ class Ledger(Protocol):
 
     def earlier_energies_mj(self, hotkey: Hotkey, cell_key: str) -> tuple[int, ...]:
         """Energies of a miner's latest accepted reports in a cell (mJ)."""
+        ...
+
+    def earlier_shapes(self, hotkey: Hotkey, cell_key: str) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the traces of a miner's latest reports in a cell."""
+        ...
+
+    def shapes(self, number: RoundNumber) -> dict[str, dict[Hotkey, tuple[int, ...]]]:
+        """Shapes of a round's accepted traces, by cell and miner."""
+        ...
+
+    def runs(self, number: RoundNumber, *, count: int) -> tuple[Run, ...]:
+        """Accepted runs of a round and of those before it, `count` rounds in all."""
         ...
 
     def trace_count(self, trace: Digest, *, before: RoundNumber) -> int:
@@ -157,6 +180,14 @@ class Ledger(Protocol):
         self, number: RoundNumber, *, block: BlockNumber, vector: dict[Uid, int]
     ) -> None:
         """Remember that the round's weights are on chain."""
+        ...
+
+    def keep_attempt(self, attempt: WeightAttempt) -> None:
+        """Remember an attempt to set weights."""
+        ...
+
+    def last_attempt(self) -> WeightAttempt | None:
+        """The newest attempt to set weights."""
         ...
 
     def head_to_commit(self, number: RoundNumber) -> TreeHead | None:

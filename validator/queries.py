@@ -13,11 +13,13 @@ from protocol.messages import Verdict
 from protocol.signing import Signed
 from protocol.units import Seconds, Watts, joules, seconds_from_us
 from validator.cohorts import Observation
+from validator.operators import Run
 from validator.physics import Baseline
-from validator.rows import RECORD
+from validator.rows import RECORD, shape_of
 from validator.scoring import FRAUD_CODES, excluded_until
-from validator.tables import EntryRow, ScoreRow
+from validator.tables import EntryRow, ScoreRow, SeatRow
 
+_US_PER_MS = 10**3
 _BASELINE_REPORTS = 50
 _BASELINE_MINERS = 3
 
@@ -64,6 +66,72 @@ def history(session: Session, number: RoundNumber, first: RoundNumber) -> tuple[
         )
         for cell_key, miner, operator, seen, log in session.execute(wanted)
         if cell_key is not None and log is not None
+    )
+
+
+def earlier_shapes(
+    session: Session, hotkey: Hotkey, cell_key: str, limit: int
+) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the traces of a miner's latest reports in a cell."""
+    wanted = (
+        select(EntryRow.trace_shape)
+        .where(
+            EntryRow.cell_key == cell_key,
+            EntryRow.miner == hotkey,
+            EntryRow.trace_shape.is_not(None),
+        )
+        .order_by(EntryRow.round.desc())
+        .limit(limit)
+    )
+    return tuple(shape_of(data) for data in session.scalars(wanted) if data)
+
+
+def shapes(session: Session, number: RoundNumber) -> dict[str, dict[Hotkey, tuple[int, ...]]]:
+    """Shapes of a round's accepted traces, by cell and miner."""
+    wanted = select(EntryRow.cell_key, EntryRow.miner, EntryRow.trace_shape).where(
+        EntryRow.round == number,
+        EntryRow.outcome == "accepted",
+        EntryRow.trace_shape.is_not(None),
+    )
+    found: defaultdict[str, dict[Hotkey, tuple[int, ...]]] = defaultdict(dict)
+    for cell_key, miner, data in session.execute(wanted):
+        if cell_key is not None and data is not None:
+            found[cell_key][Hotkey(miner)] = shape_of(data)
+    return dict(found)
+
+
+def runs(session: Session, number: RoundNumber, count: int) -> tuple[Run, ...]:
+    """Accepted runs of a round and of those before it, `count` rounds in all."""
+    same_seat = (SeatRow.round == EntryRow.round) & (SeatRow.hotkey == EntryRow.miner)
+    wanted = (
+        select(
+            EntryRow.round,
+            EntryRow.miner,
+            EntryRow.cell_key,
+            EntryRow.log_nano,
+            EntryRow.duration_us,
+            SeatRow.commitment_unix_ms,
+        )
+        .join(SeatRow, same_seat)
+        .where(
+            EntryRow.outcome == "accepted",
+            EntryRow.round > number - count,
+            EntryRow.round <= number,
+            SeatRow.commitment_unix_ms.is_not(None),
+        )
+        .order_by(EntryRow.round, EntryRow.miner)
+    )
+    return tuple(
+        Run(
+            round=RoundNumber(seen),
+            miner=Hotkey(miner),
+            cell_key=cell_key,
+            start_ms=end_ms - duration_us // _US_PER_MS,
+            end_ms=end_ms,
+            log_nano=log,
+        )
+        for seen, miner, cell_key, log, duration_us, end_ms in session.execute(wanted)
+        if cell_key and log is not None and duration_us is not None and end_ms is not None
     )
 
 

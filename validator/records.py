@@ -1,6 +1,8 @@
 """What the validator remembers of a round between its steps."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from protocol.chain import Axon
 from protocol.errors import Rejection
@@ -53,6 +55,38 @@ class Seat:
     """Block at which that question was asked."""
 
 
+class WeightOutcome(StrEnum):
+    """What became of an attempt to set weights."""
+
+    SET = "set"
+    """On chain, and read back."""
+    COMMITTED = "committed"
+    """On chain, timelocked: it shows after the reveal period."""
+    REFUSED = "refused"
+    """Sent, and refused by the chain."""
+    FAILED = "failed"
+    """The chain was away, or holds something else."""
+    WITHHELD = "withheld"
+    """Not sent, because the chain would have refused it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightAttempt:
+    """One attempt to bring a round's weights on chain, or why there was none."""
+
+    round: RoundNumber
+    block: BlockNumber
+    """Newest block when it began."""
+    unix_ms: int
+    outcome: WeightOutcome
+    cause: str = ""
+    """One word: the runtime's name of the error, or ours; empty for a success."""
+    detail: str = ""
+    weights: Mapping[Uid, int] = field(default_factory=dict)
+    """The u16 vector as sent."""
+    reveal_round: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the validator keeps beside a signed verdict, for checks of later reports."""
@@ -60,6 +94,8 @@ class Facts:
     verdict: Signed[Verdict]
     trace_digest: Digest | None = None
     """Of the report's power traces."""
+    trace_shape: tuple[int, ...] = ()
+    """Of the first device's (`validator.operators.trace_shape`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

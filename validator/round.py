@@ -10,8 +10,7 @@ our absence is not its failure.
 """
 
 import asyncio
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -23,14 +22,16 @@ from protocol.messages import Commitment, Profile, Report
 from protocol.models import CATALOGUE
 from protocol.networks import Network
 from protocol.signing import Signed, sign, verify
-from protocol.units import Seconds, seconds_from_us
 from validator.checks import Terms, check_chain, check_profile, check_round, rejection_of
-from validator.judging import Context, Evidence, judge_report
+from validator.foresight import note_profiles
+from validator.gathering import Reveal, context_of, reveal_of
+from validator.judging import Evidence, judge_report
+from validator.operators import trace_shape
 from validator.ports import Ports
 from validator.records import Facts, Opening, Seat
 from validator.scoring import reason
 from validator.settlement import conclude, in_time, settle
-from validator.verdicts import Case, Judge, cell_of, trace_digest, verdict_on
+from validator.verdicts import Case, Judge, trace_digest, verdict_on
 
 _log = structlog.get_logger(__name__)
 
@@ -38,19 +39,13 @@ _PUNCTUAL_BLOCKS = 1
 """A round first seen this many blocks after its start was seen from its start."""
 _ADMISSIONS = 20
 """How often the chain is asked for new miners while commitments come in."""
-_US_PER_MS = 10**3
 _CATALOGUED = frozenset((str(model.id), model.revision) for model in CATALOGUE)
 
+_UNANNOUNCED = Rejection(
+    code=RejectionCode.WRONG_ASSIGNMENT,
+    detail="a profile of several models binds from the round after the one that first sees it",
+)
 _EXCLUDED = Rejection(code=RejectionCode.EXCLUDED, detail="excluded for proven fraud")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reveal:
-    """What all reports of a round are held against."""
-
-    beacon: Block
-    claims: Counter[str]
-    """How many miners name each GPU UUID."""
 
 
 class RoundStory:
@@ -88,6 +83,16 @@ class RoundStory:
             await conclude(number, self._judge, self._ports)
         await settle(number, self._judge, self._ports)
 
+    async def foresee(self, number: RoundNumber) -> None:
+        """Note what miners offer before the round's first block can be known.
+
+        Their model is drawn from that profile, so that nobody chooses one after the draw.
+
+        Raises:
+            ChainError: If the chain is away; the round then binds the profile first seen.
+        """
+        await note_profiles(number, self._judge, self._ports)
+
     async def _open(self, number: RoundNumber) -> None:
         """Fix who is in the round and what seeds it."""
         ports, start = self._ports, self._network.schedule.start(number)
@@ -109,15 +114,19 @@ class RoundStory:
         """Seats for all miners on chain that have none yet; notes where each serves now."""
         metagraph = await self._ports.chain.metagraph()
         others = known | {self._judge.hotkey, metagraph.owner_hotkey}
+        announced = self._ports.ledger.announcements(number)
         seats = []
         for neuron in metagraph.neurons:
             if neuron.axon is not None:
                 self._axons[neuron.hotkey] = neuron.axon
                 if neuron.hotkey not in others:
-                    seats.append(self._seat(number, neuron, neuron.axon))
+                    profile = announced.get(neuron.hotkey)
+                    seats.append(self._seat(number, neuron, neuron.axon, profile))
         return seats
 
-    def _seat(self, number: RoundNumber, neuron: Neuron, axon: Axon) -> Seat:
+    def _seat(
+        self, number: RoundNumber, neuron: Neuron, axon: Axon, profile: Signed[Profile] | None
+    ) -> Seat:
         refusal = self._ports.miners.refusal(axon)
         deadline = self._network.schedule.commit_deadline(number)
         return Seat(
@@ -126,6 +135,7 @@ class RoundStory:
             coldkey=neuron.coldkey,
             uid=neuron.uid,
             axon=axon,
+            profile=profile,
             failure=refusal,
             asked_block=deadline if refusal else None,
         )
@@ -210,7 +220,12 @@ class RoundStory:
             verify(answer, hotkey=seat.hotkey)
         except ProtocolError as fault:
             return fault.rejection
-        return rejection_of(check_profile(self._terms(replace(seat, profile=answer))))
+        refusal = rejection_of(check_profile(self._terms(replace(seat, profile=answer))))
+        if refusal is None and len(answer.payload.models) > 1:
+            # Whoever may choose among models after the round's first block would pick one.
+            looked = self._ports.ledger.announcements(seat.round)
+            return _UNANNOUNCED if looked else None
+        return refusal
 
     def _commitment_refusal(
         self, seat: Seat, answer: Signed[Commitment] | Rejection
@@ -243,11 +258,11 @@ class RoundStory:
         ledger = self._ports.ledger
         judged = {signed.payload.miner for signed in ledger.verdicts(number)}
         excluded = ledger.excluded(number)
-        seats = ledger.seats(number)
-        claims = Counter(uuid for seat in seats for uuid in _uuids(seat))
-        reveal = _Reveal(beacon=beacon, claims=claims)
+        reveal = await self._ports.workshop(
+            reveal_of, number, beacon, self._network.schedule, ledger
+        )
         async with asyncio.TaskGroup() as group:
-            for seat in seats:
+            for seat in reveal.seats:
                 if seat.hotkey in judged:
                     continue
                 if {seat.hotkey, seat.coldkey} & excluded:
@@ -255,10 +270,12 @@ class RoundStory:
                 elif seat.commitment is not None:
                     group.create_task(self._await_report(seat, reveal))
 
-    async def _await_report(self, seat: Seat, reveal: _Reveal) -> None:
+    async def _await_report(self, seat: Seat, reveal: Reveal) -> None:
         clock, ledger = self._ports.clock, self._ports.ledger
         deadline = self._network.schedule.reveal_deadline(seat.round)
-        signed = ledger.report(seat.report_digest) if seat.report_digest else None
+        signed = None
+        if seat.report_digest:
+            signed = await self._ports.workshop(ledger.report, seat.report_digest)
         failure: Rejection | None = None
         while signed is None and (now := clock.head.number) <= deadline:
             answer = await self._ask_report(seat)
@@ -271,7 +288,8 @@ class RoundStory:
             await clock.reached(BlockNumber(now + 1))
         if signed is None:
             return
-        seat = replace(seat, report_digest=message_digest(signed.payload))
+        digest = await self._ports.workshop(message_digest, signed.payload)
+        seat = replace(seat, report_digest=digest)
         changed = await self._ask_commitment_again(seat)
         if changed is not None:
             self._pronounce(seat, Case(refusal=changed))
@@ -283,11 +301,14 @@ class RoundStory:
         answer = await ports.miners.report(seat.hotkey, self._axon(seat), seat.round)
         if isinstance(answer, Rejection):
             return answer
+        return await ports.workshop(self._keep_report, seat, answer)
+
+    def _keep_report(self, seat: Seat, answer: Signed[Report]) -> Signed[Report] | Rejection:
         try:
             verify(answer, hotkey=seat.hotkey)
         except ProtocolError as fault:
             return fault.rejection
-        ports.ledger.keep_report(seat.round, answer)
+        self._ports.ledger.keep_report(seat.round, answer)
         return answer
 
     async def _ask_commitment_again(self, seat: Seat) -> Rejection | None:
@@ -301,7 +322,7 @@ class RoundStory:
         detail = f"signed {first} first and {second} now"
         return Rejection(code=RejectionCode.COMMITMENT_CHANGED, detail=detail)
 
-    async def _judge_report(self, seat: Seat, report: Report, reveal: _Reveal) -> None:
+    async def _judge_report(self, seat: Seat, report: Report, reveal: Reveal) -> None:
         """Run all checks and the token proof; our own trouble leaves the miner without verdict."""
         if seat.commitment is None:
             return
@@ -317,34 +338,23 @@ class RoundStory:
                 return
         self._pronounce(seat, case)
 
-    def _case(self, seat: Seat, commitment: Commitment, report: Report, reveal: _Reveal) -> Case:
-        rescorer, ledger = self._ports.rescorer, self._ports.ledger
+    def _case(self, seat: Seat, commitment: Commitment, report: Report, reveal: Reveal) -> Case:
+        rescorer = self._ports.rescorer
         terms = self._terms(seat)
         terms = replace(terms, weights_digest=rescorer.weights_digest(terms.model))
-        cell_key, trace = cell_of(report).key, trace_digest(report)
-        context = Context(
-            observed=self._observed(seat),
-            baseline=ledger.baseline(cell_key, without=seat.hotkey),
-            earlier_energies_mj=ledger.earlier_energies_mj(seat.hotkey, cell_key),
-            earlier_traces=ledger.trace_count(trace, before=seat.round) if trace else 0,
-            uuid_claims=max(reveal.claims[uuid] for uuid in _uuids(seat)) - 1,
-        )
         evidence = Evidence(
             terms=terms,
             commitment=commitment,
             report=report,
-            context=context,
+            context=context_of(seat, report, reveal, self._ports.ledger),
             beacon=reveal.beacon,
             sample_count=self._network.sample_count,
         )
-        return judge_report(evidence, rescorer)
-
-    def _observed(self, seat: Seat) -> Seconds | None:
-        state = self._ports.ledger.state(seat.round)
-        opened = state.opening.opened_unix_ms if state else None
-        if opened is None or seat.commitment_unix_ms is None:
-            return None
-        return seconds_from_us((seat.commitment_unix_ms - opened) * _US_PER_MS)
+        return replace(
+            judge_report(evidence, rescorer),
+            trace_digest=trace_digest(report),
+            trace_shape=trace_shape(report.device_energy[0].trace) if report.device_energy else (),
+        )
 
     def _terms(self, seat: Seat) -> Terms:
         state = self._ports.ledger.state(seat.round)
@@ -365,12 +375,10 @@ class RoundStory:
 
     def _pronounce(self, seat: Seat, case: Case) -> None:
         verdict = verdict_on(seat, case, self._judge)
-        trace = trace_digest(case.report) if case.report else None
-        facts = Facts(verdict=sign(verdict, self._ports.signer), trace_digest=trace)
+        facts = Facts(
+            verdict=sign(verdict, self._ports.signer),
+            trace_digest=case.trace_digest,
+            trace_shape=case.trace_shape,
+        )
         self._ports.ledger.keep_verdict(facts)
         _log.info("verdict", round=seat.round, miner=seat.hotkey, conclusion=reason(verdict, None))
-
-
-def _uuids(seat: Seat) -> frozenset[str]:
-    devices = seat.profile.payload.devices if seat.profile else ()
-    return frozenset(device.uuid for device in devices)

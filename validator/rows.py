@@ -1,5 +1,8 @@
 """Between the validator's records and the rows of its tables. No queries here."""
 
+import struct
+from collections.abc import Sequence
+
 from protocol.canonical import canonical_bytes, message_digest
 from protocol.chain import Axon
 from protocol.errors import Rejection, RejectionCode
@@ -11,6 +14,7 @@ from validator.cohorts import log_nano
 from validator.records import Facts, Opening, RoundState, Seat
 from validator.tables import EntryRow, RoundRow, ScoreRow, SeatRow
 
+_INT32_MAX = 2**31 - 1
 RECORD = ""
 """Stands in place of a miner in the key of a round record."""
 
@@ -43,6 +47,7 @@ def seat_row(seat: Seat) -> SeatRow:
         failure_code=str(seat.failure.code) if seat.failure else None,
         failure_detail=seat.failure.detail if seat.failure else None,
         asked_block=seat.asked_block,
+        profile=canonical_bytes(seat.profile) if seat.profile else None,
     )
 
 
@@ -89,7 +94,20 @@ def verdict_row(facts: Facts) -> EntryRow:
         energy_mj=verdict.energy_mj,
         duration_us=verdict.duration_us,
         trace_digest=facts.trace_digest,
+        trace_shape=pack_shape(facts.trace_shape),
     )
+
+
+def pack_shape(shape: Sequence[int]) -> bytes | None:
+    """A trace's shape as bytes; None for none, or for one that no device has."""
+    if not shape or max(map(abs, shape)) > _INT32_MAX:
+        return None
+    return struct.pack(f"<{len(shape)}i", *shape)
+
+
+def shape_of(data: bytes) -> tuple[int, ...]:
+    """The shape that bytes stand for."""
+    return struct.unpack(f"<{len(data) // 4}i", data)
 
 
 def record_row(record: Signed[RoundRecord]) -> EntryRow:

@@ -1,24 +1,25 @@
 """The end of a round: verdicts become scores and log entries, scores become weights on chain."""
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 
 import structlog
 
 from protocol.canonical import canonical_bytes, message_digest
-from protocol.chain import CallRefusedError, Metagraph, Neuron
+from protocol.chain import CallRefusedError, Metagraph
 from protocol.errors import ChainError, Rejection
 from protocol.ids import BlockNumber, Digest, RoundNumber
 from protocol.messages import RoundRecord, TreeHead, Verdict
 from protocol.rounds import Schedule
 from protocol.signing import Signed, sign
 from validator.cohorts import WINDOW_BLOCKS
-from validator.operators import Member, collapse
-from validator.ports import Conclusion, Ports
+from validator.operators import Member, Pair, collapse, copied, never_at_once
+from validator.ports import Conclusion, Ledger, Ports
 from validator.records import Facts, RoundState, Seat
 from validator.scoring import RECENT_ROUNDS, RoundScores, Scorecard, score_round
 from validator.verdicts import Case, Judge, verdict_on
-from validator.weights import chain_vector, weigh
+from validator.weight_setting import set_weights
+from validator.weights import weigh
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +29,8 @@ _SIZE_BYTES = 8
 _PRESENCE_SHARE = 8
 """A miner was asked in time if it was asked within the last eighth of the phase."""
 _RETRY_MAX_BLOCKS = 32
+_TURN_ROUNDS = 20
+"""Rounds over which hotkeys that never run at once are looked for."""
 
 
 async def conclude(number: RoundNumber, judge: Judge, ports: Ports) -> None:
@@ -49,7 +52,9 @@ async def conclude(number: RoundNumber, judge: Judge, ports: Ports) -> None:
         round=number,
         round_blocks=judge.network.schedule.round_blocks,
         verdicts=tuple(signed.payload for signed in verdicts),
-        operators=collapse(_members(ledger.seats(number), metagraph)),
+        operators=collapse(
+            _members(ledger.seats(number), metagraph), await ports.workshop(links, number, ledger)
+        ),
         history=await ports.workshop(ledger.history, number, first=first),
         averages_ppm=ledger.averages_ppm(number),
         recent_codes=ledger.recent_codes(number, count=RECENT_ROUNDS - 1),
@@ -71,6 +76,14 @@ async def conclude(number: RoundNumber, judge: Judge, ports: Ports) -> None:
     )
     ledger.conclude(Conclusion(record=record, head=sign(head, ports.signer)))
     _log.info("round_concluded", round=number, verdicts=len(verdicts), log_size=size)
+
+
+def links(number: RoundNumber, ledger: Ledger) -> tuple[Pair, ...]:
+    """Hotkeys that behave like one: copied traces, and taking turns on one GPU."""
+    found = list(never_at_once(ledger.runs(number, count=_TURN_ROUNDS)))
+    for shapes in ledger.shapes(number).values():
+        found += copied(shapes)
+    return tuple(sorted(set(found)))
 
 
 def round_record(
@@ -104,16 +117,22 @@ async def settle(number: RoundNumber, judge: Judge, ports: Ports) -> None:
     """
     wait_blocks = 1
     while not ports.ledger.has_scored_after(number):
-        try:
-            await _commit_root(number, ports)
-            await _set_weights(number, judge, ports)
-        except ChainError as error:
-            cause = error.reason if isinstance(error, CallRefusedError) else "unreachable"
-            _log.warning("not_settled", round=number, cause=cause, error=str(error))
-        else:
+        steps = (_commit_root(number, ports), set_weights(number, judge, ports))
+        if all([await _done(number, step) for step in steps]):
             return
         await ports.clock.reached(BlockNumber(ports.clock.head.number + wait_blocks))
         wait_blocks = min(2 * wait_blocks, _RETRY_MAX_BLOCKS)
+
+
+async def _done(number: RoundNumber, step: Awaitable[None]) -> bool:
+    """Whether a step was done; one that the chain refuses keeps no other from being tried."""
+    try:
+        await step
+    except ChainError as error:
+        cause = error.reason if isinstance(error, CallRefusedError) else "unreachable"
+        _log.warning("not_settled", round=number, cause=cause, error=str(error))
+        return False
+    return True
 
 
 async def _commit_root(number: RoundNumber, ports: Ports) -> None:
@@ -130,47 +149,6 @@ async def _commit_root(number: RoundNumber, ports: Ports) -> None:
 def log_commitment(size: int, root: Digest) -> bytes:
     """What goes on chain for a log of this size and root (53 bytes)."""
     return LOG_MAGIC + size.to_bytes(_SIZE_BYTES, "big") + bytes.fromhex(root)
-
-
-async def _set_weights(number: RoundNumber, judge: Judge, ports: Ports) -> None:
-    """Send the round's vector once, as soon as the rate limit allows.
-
-    The vector is made anew against the metagraph of that moment, so that a UID which has
-    changed hands since scoring gets nothing.
-    """
-    ledger, chain = ports.ledger, ports.chain
-    while True:
-        state = ledger.state(number)
-        if state is None or state.scored_block is None or state.weights_block is not None:
-            return
-        limits = await chain.hyperparameters()
-        metagraph = await chain.metagraph()
-        own = metagraph.by_hotkey(judge.hotkey)
-        if own is None or not _may_set_weights(own, metagraph):
-            _log.warning("no_weights", round=number, cause="not registered or no permit")
-            return
-        if own.last_update_block > state.scored_block:
-            ledger.mark_weights(number, block=own.last_update_block, vector={})
-            return
-        allowed = BlockNumber(own.last_update_block + limits.weights_rate_limit_blocks)
-        if metagraph.block >= allowed:
-            break
-        await ports.clock.reached(allowed)
-        if ledger.has_scored_after(number):
-            return
-    vector = chain_vector(
-        weigh(ledger.scores(number), metagraph), metagraph, min_allowed=limits.min_allowed_weights
-    )
-    if not vector:
-        _log.warning("no_weights", round=number, cause="nothing scored and no owner to burn to")
-        return
-    await chain.set_weights(vector, version_key=limits.weights_version_key)
-    ledger.mark_weights(number, block=ports.clock.head.number, vector=vector)
-    _log.info("weights_set", round=number, weights=len(vector))
-
-
-def _may_set_weights(own: Neuron, metagraph: Metagraph) -> bool:
-    return own.validator_permit or own.hotkey == metagraph.owner_hotkey
 
 
 def _pronounce_failures(number: RoundNumber, judge: Judge, ports: Ports) -> None:

@@ -6,11 +6,9 @@ the `entries` that have a position.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from sqlalchemy import Engine, func, select, update
-from sqlalchemy.orm import Session
 
 from protocol.canonical import canonical_bytes, message_digest
 from protocol.errors import Rejection, StoreError
@@ -34,21 +32,24 @@ from protocol.messages import (
     Verdict,
 )
 from protocol.signing import Signed
-from validator.cohorts import Observation
-from validator.database import store_errors
+from validator.attempts import attempt_counts, attempt_row, attempts, last_attempt
 from validator.log import TransparencyLog
-from validator.physics import Baseline
 from validator.ports import Conclusion
-from validator.queries import baseline, excluded, history, proof_failures, recent_codes
-from validator.records import Facts, Opening, RoundState, Seat
+from validator.recall import Recall
+from validator.records import Facts, Opening, RoundState, Seat, WeightAttempt
 from validator.rows import RECORD, record_row, score_rows, seat_of, seat_row, state_of, verdict_row
-from validator.tables import EntryRow, HeadRow, IdentityRow, ReportRow, RoundRow, ScoreRow, SeatRow
+from validator.tables import (
+    AnnouncementRow,
+    EntryRow,
+    HeadRow,
+    IdentityRow,
+    ReportRow,
+    RoundRow,
+    SeatRow,
+)
 
-_REPEATS = 50
-"""A miner's latest reports in a cell that a new one is compared with."""
 
-
-class Store:
+class Store(Recall):
     """One validator's database.
 
     Args:
@@ -57,7 +58,7 @@ class Store:
     """
 
     def __init__(self, engine: Engine, log: TransparencyLog) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._log = log
 
     def claim(self, hotkey: Hotkey, genesis_hash: GenesisHash, netuid: Netuid) -> None:
@@ -110,6 +111,23 @@ class Store:
         wanted = select(SeatRow).where(SeatRow.round == number).order_by(SeatRow.hotkey)
         with self._transaction() as session:
             return tuple(seat_of(row) for row in session.scalars(wanted))
+
+    def keep_announcement(
+        self, number: RoundNumber, hotkey: Hotkey, profile: Signed[Profile]
+    ) -> None:
+        """Remember a profile that was served before the round began."""
+        row = AnnouncementRow(round=number, hotkey=hotkey, profile=canonical_bytes(profile))
+        with self._transaction() as session:
+            session.merge(row)
+
+    def announcements(self, number: RoundNumber) -> dict[Hotkey, Signed[Profile]]:
+        """Profiles that were served before the round began."""
+        wanted = select(AnnouncementRow).where(AnnouncementRow.round == number)
+        with self._transaction() as session:
+            return {
+                Hotkey(row.hotkey): Signed[Profile].model_validate_json(row.profile)
+                for row in session.scalars(wanted)
+            }
 
     def keep_profile(self, number: RoundNumber, hotkey: Hotkey, profile: Signed[Profile]) -> None:
         """Remember the profile that holds for the round."""
@@ -188,28 +206,6 @@ class Store:
                 Signed[Verdict].model_validate_json(data) for data in session.scalars(wanted)
             )
 
-    def earlier_energies_mj(self, hotkey: Hotkey, cell_key: str) -> tuple[int, ...]:
-        """Energies of a miner's latest accepted reports in a cell (mJ)."""
-        wanted = (
-            select(EntryRow.energy_mj)
-            .where(EntryRow.cell_key == cell_key, EntryRow.miner == hotkey)
-            .order_by(EntryRow.round.desc())
-            .limit(_REPEATS)
-        )
-        with self._transaction() as session:
-            return tuple(energy for energy in session.scalars(wanted) if energy is not None)
-
-    def trace_count(self, trace: Digest, *, before: RoundNumber) -> int:
-        """Verdicts of earlier rounds on reports with this very power trace."""
-        wanted = select(func.count()).where(EntryRow.trace_digest == trace, EntryRow.round < before)
-        with self._transaction() as session:
-            return session.scalars(wanted).one()
-
-    def baseline(self, cell_key: str, *, without: Hotkey) -> Baseline | None:
-        """Medians of other miners' latest accepted reports in a cell; None if too few."""
-        with self._transaction() as session:
-            return baseline(session, cell_key, without)
-
     def has_open_before(self, number: RoundNumber) -> bool:
         """Whether an earlier round is not concluded yet."""
         wanted = select(func.count()).where(
@@ -231,37 +227,6 @@ class Store:
             for number, scored, set_at in rows
             if scored is None or (number == last and set_at is None)
         )
-
-    def history(self, number: RoundNumber, *, first: RoundNumber) -> tuple[Observation, ...]:
-        """Accepted reports from round `first` to the one before `number`."""
-        with self._transaction() as session:
-            return history(session, number, first)
-
-    def averages_ppm(self, number: RoundNumber) -> dict[Hotkey, int]:
-        """Moving averages after the last round concluded before `number`."""
-        last = select(func.max(RoundRow.number)).where(
-            RoundRow.number < number, RoundRow.scored_block.is_not(None)
-        )
-        wanted = select(ScoreRow.miner, ScoreRow.average_ppm).where(
-            ScoreRow.round == last.scalar_subquery()
-        )
-        with self._transaction() as session:
-            return {Hotkey(miner): average for miner, average in session.execute(wanted)}
-
-    def recent_codes(self, number: RoundNumber, *, count: int) -> dict[Hotkey, tuple[str, ...]]:
-        """Codes ("" for accepted) of each miner's verdicts in the last rounds, newest last."""
-        with self._transaction() as session:
-            return recent_codes(session, number, count)
-
-    def proof_failures(self, number: RoundNumber) -> dict[Hotkey, list[RoundNumber]]:
-        """Rounds before `number` in which miners failed the token proof, as far as they count."""
-        with self._transaction() as session:
-            return proof_failures(session, number)
-
-    def excluded(self, number: RoundNumber) -> frozenset[str]:
-        """Hotkeys and coldkeys that proven fraud excludes from a round."""
-        with self._transaction() as session:
-            return excluded(session, number)
 
     def grown(self, entries: Sequence[bytes]) -> tuple[int, Digest]:
         """Size and root that the log would have with these entries appended."""
@@ -320,6 +285,26 @@ class Store:
             row.weights_block = block
             row.weights_json = json.dumps(vector)
 
+    def keep_attempt(self, attempt: WeightAttempt) -> None:
+        """Remember an attempt to set weights."""
+        with self._transaction() as session:
+            session.add(attempt_row(attempt))
+
+    def last_attempt(self) -> WeightAttempt | None:
+        """The newest attempt to set weights."""
+        with self._transaction() as session:
+            return last_attempt(session)
+
+    def attempts(self, number: RoundNumber) -> tuple[WeightAttempt, ...]:
+        """All attempts to set a round's weights, oldest first."""
+        with self._transaction() as session:
+            return attempts(session, number)
+
+    def attempt_counts(self) -> dict[str, int]:
+        """How many attempts to set weights ended in each way."""
+        with self._transaction() as session:
+            return attempt_counts(session)
+
     def head_to_commit(self, number: RoundNumber) -> TreeHead | None:
         """The round's tree head, unless its root is on chain already."""
         wanted = select(HeadRow.data).where(HeadRow.round == number, HeadRow.committed.is_(False))
@@ -373,8 +358,3 @@ class Store:
         seat = update(SeatRow).where(SeatRow.round == number, SeatRow.hotkey == hotkey)
         with self._transaction() as session:
             session.execute(seat.values(**columns))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Session]:
-        with store_errors(), Session(self._engine) as session, session.begin():
-            yield session

@@ -100,6 +100,18 @@ class EntryRow(Base):
     energy_mj: Mapped[int | None] = mapped_column(BigInteger)
     duration_us: Mapped[int | None] = mapped_column(BigInteger)
     trace_digest: Mapped[str | None] = mapped_column(String(_DIGEST), index=True)
+    trace_shape: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Changes of power from row to row, as little-endian int32 (mW)."""
+
+
+class AnnouncementRow(Base):
+    """A profile as it was served before the round began for which it holds."""
+
+    __tablename__ = "validator_announcements"
+
+    round: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    hotkey: Mapped[str] = mapped_column(String(_HOTKEY), primary_key=True)
+    profile: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class ScoreRow(Base):
@@ -111,6 +123,22 @@ class ScoreRow(Base):
     miner: Mapped[str] = mapped_column(String(_HOTKEY), primary_key=True)
     operator: Mapped[str] = mapped_column(String(_HOTKEY))
     average_ppm: Mapped[int] = mapped_column(BigInteger)
+
+
+class WeightAttemptRow(Base):
+    """One attempt to bring a round's weights on chain, or why there was none."""
+
+    __tablename__ = "validator_weight_attempts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    round: Mapped[int] = mapped_column(BigInteger, index=True)
+    block: Mapped[int] = mapped_column(BigInteger)
+    unix_ms: Mapped[int] = mapped_column(BigInteger)
+    outcome: Mapped[str] = mapped_column(String(16), index=True)
+    cause: Mapped[str] = mapped_column(String(64))
+    detail: Mapped[str] = mapped_column(Text)
+    weights_json: Mapped[str] = mapped_column(Text)
+    reveal_round: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class HeadRow(Base):

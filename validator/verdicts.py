@@ -48,6 +48,9 @@ class Case:
     report: Report | None = None
     refusal: Rejection | None = None
     """Set when the miner gave nothing to check."""
+    trace_digest: Digest | None = None
+    trace_shape: tuple[int, ...] = ()
+    """Of the report's power traces, for checks of later reports."""
 
 
 def verdict_on(seat: Seat, case: Case, judge: Judge) -> Verdict:

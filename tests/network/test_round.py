@@ -1,6 +1,7 @@
 """The story of a round, told with honest miners and with every kind of cheat."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -233,4 +234,46 @@ async def test_a_miner_that_announces_itself_during_the_round_is_let_in(tmp_path
     await simulation.play(1)
 
     assert simulation.code("cat", 1) == ""
+    simulation.store.close()
+
+
+async def test_the_model_is_drawn_from_the_profile_seen_before_the_round(tmp_path: Path) -> None:
+    simulation = network(tmp_path)
+    chooser = simulation.miners[DevSigner("//cat").hotkey]
+    await simulation.story.foresee(RoundNumber(1))
+    chooser.more_models = 1
+
+    await simulation.play(1)
+
+    assert [simulation.code(name, 1) for name in ("ann", "ben")] == ["", ""]
+    assert simulation.code("cat", 1) == RejectionCode.WRONG_ASSIGNMENT
+    simulation.store.close()
+
+
+async def test_a_newcomer_with_several_models_waits_a_round(tmp_path: Path) -> None:
+    simulation = network(tmp_path)
+    chooser = simulation.miners[DevSigner("//cat").hotkey]
+    chooser.is_down, chooser.more_models = True, 1
+    await simulation.story.foresee(RoundNumber(1))
+    chooser.is_down = False
+
+    await simulation.play(1)
+
+    assert simulation.code("cat", 1) == RejectionCode.WRONG_ASSIGNMENT
+    assert "binds from the round after" in simulation.reason("cat", 1)
+    simulation.store.close()
+
+
+async def test_hotkeys_with_the_same_trace_are_one_operator(tmp_path: Path) -> None:
+    longer = replace(NETWORK, workload=replace(NETWORK.workload, prompt_count=24))
+    miners = [SimulatedMiner(name, network=longer) for name in (*HONEST, "ape")]
+    simulation = Simulation(miners, tmp_path, network=longer)
+    simulation.miners[DevSigner("//ape").hotkey].trace_of = "ann"
+
+    record = await simulation.play(1)
+
+    operators = {score.miner: score.operator for score in record.scores}
+    ann, ape, ben = (DevSigner(f"//{name}").hotkey for name in ("ann", "ape", "ben"))
+    assert operators[ann] == operators[ape] != operators[ben]
+    assert [cell.operator_count for cell in record.cells] == [3]
     simulation.store.close()

@@ -30,7 +30,7 @@ from protocol.messages import (
     Profile,
     Report,
 )
-from protocol.models import SMOLLM2_135M_PACKAGED
+from protocol.models import CATALOGUE, SMOLLM2_135M_PACKAGED
 from protocol.networks import DEVNET, Network
 from protocol.nonce_chain import first_nonce, next_nonce, round_seed
 from protocol.prompts import short_standin_prompts, tagged_prompt
@@ -69,6 +69,7 @@ NETWORK = replace(
 _PROMPT_US = 400_000
 _TICK_US = 100_000
 _POWER_MW = 150_000
+_IDLE_MW = 70_000
 _COUNTER_START_MJ = 123_456_789
 
 
@@ -126,6 +127,15 @@ class ToyRescorer:
         )
 
 
+def _others(count: int) -> tuple[ModelRef, ...]:
+    """Models of the catalogue that nobody here runs."""
+    spare = [model for model in CATALOGUE if model.id != MODEL.id][:count]
+    return tuple(
+        MODEL.model_copy(update={"id": str(model.id), "revision": model.revision})
+        for model in spare
+    )
+
+
 @dataclass
 class SimulatedMiner:
     """One miner with its device and its behaviour."""
@@ -139,6 +149,10 @@ class SimulatedMiner:
     """Standard deviation of this miner's true energy around the kind's."""
     calls: int = 0
     is_down: bool = False
+    more_models: int = 0
+    """Models that it offers beside the one that it runs."""
+    trace_of: str | None = None
+    """Whose sensor noise its trace shows, in place of its own."""
     _asked: dict[RoundNumber, int] = field(default_factory=dict)
     _reports: dict[RoundNumber, Report] = field(default_factory=dict)
 
@@ -163,7 +177,7 @@ class SimulatedMiner:
             netuid=ledger.netuid,
             hotkey=self.hotkey,
             devices=(self.device,),
-            models=(MODEL,),
+            models=(MODEL, *_others(self.more_models)),
             engine="transformers",
             environment=ENVIRONMENT,
         )
@@ -227,7 +241,7 @@ class SimulatedMiner:
             energy_mj=energy_mj,
             duration_us=duration_us,
             systematic_ppm=50_000,
-            device_energy=(self._device_energy(round(power), duration_us, energy_mj),),
+            device_energy=(self._device_energy(number, round(power), duration_us, energy_mj),),
             leaves=leaves,
         )
 
@@ -253,10 +267,14 @@ class SimulatedMiner:
             nonce = next_nonce(nonce, output)
         return tuple(leaves)
 
-    def _device_energy(self, power_mw: int, duration_us: int, energy_mj: int) -> DeviceEnergy:
+    def _device_energy(
+        self, number: RoundNumber, power_mw: int, duration_us: int, energy_mj: int
+    ) -> DeviceEnergy:
         rows = range(-5, duration_us // _TICK_US + 5)
-        chance = random.Random(f"{self.name} {power_mw}")  # noqa: S311 - a simulation
-        powers = tuple(round(power_mw * (1 + chance.gauss(0, 0.005))) for _ in rows)
+        chance = random.Random(f"{self.trace_of or self.name} {number}")  # noqa: S311 - a simulation
+        powers = tuple(
+            _IDLE_MW if row < 0 else round(power_mw * (1 + chance.gauss(0, 0.005))) for row in rows
+        )
         return DeviceEnergy(
             uuid=self.device.uuid,
             energy_mj=energy_mj,

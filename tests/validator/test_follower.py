@@ -78,12 +78,18 @@ class Script:
 
     def __init__(self, *failures: Exception) -> None:
         self.played: list[int] = []
+        self.foreseen: list[tuple[int, int]] = []
         self.failures = list(failures)
+        self.clock: HeadClock | None = None
 
     async def play(self, number: RoundNumber) -> None:
         self.played.append(number)
         if self.failures:
             raise self.failures.pop(0)
+
+    async def foresee(self, number: RoundNumber) -> None:
+        self.foreseen.append((number, self.clock.head.number if self.clock else 0))
+        raise ChainError("away for a moment")
 
 
 SCHEDULE = Schedule(round_blocks=8, commit_blocks=2, reveal_blocks=6)
@@ -96,9 +102,12 @@ async def test_unsettled_rounds_are_taken_up_and_each_new_one_is_played_once() -
     running = asyncio.create_task(follower.run())
     await turns()
 
+    script.clock = clocked.clock
+
     await clocked.see(17)
 
     assert script.played == [9, 10, 11, 12]
+    assert script.foreseen == [(11, 84), (12, 92)]
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 

@@ -8,7 +8,7 @@ import pytest
 from protocol.messages import Device
 from protocol.units import Watts
 from tests.support.factories import DEVICE
-from validator.hardware import hardware_of, is_simulated, tick_energy
+from validator.hardware import contradictions, hardware_of, is_simulated, tick_energy
 
 
 def device(name: str, *, limit_mw: int = 700_000, uuid: str = "GPU-1") -> Device:
@@ -68,10 +68,40 @@ def test_a_simulated_device_says_so_in_name_or_uuid(
     assert is_simulated(device(name, uuid=uuid)) is simulated
 
 
-def test_every_row_has_a_source() -> None:
+def test_every_figure_has_a_source_with_date_and_status() -> None:
     table = json.loads(files("validator").joinpath("data/hardware.json").read_text())
+    figures = [
+        figure
+        for row in (*table["gpus"], table["unknown"], table["simulated"])
+        for figure in row.values()
+        if isinstance(figure, dict)
+    ]
 
-    assert all(len(gpu["source"]) > 20 for gpu in table["gpus"])
+    assert len(figures) >= 4 * len(table["gpus"])
+    for figure in figures:
+        source = table["sources"][figure["source"]]
+        assert len(source["title"]) > 20
+        assert source["status"] in {"published", "assumed"}
+        assert source["date"].startswith("20")
+
+
+def test_facts_that_are_not_those_of_the_name_are_counted() -> None:
+    honest = device("NVIDIA H100 80GB HBM3")
+    lies: dict[str, object] = {
+        "architecture": "Ada",
+        "memory_mib": 24_564,
+        "pci_device_id": 0x2330_1002,
+    }
+
+    assert contradictions([honest]) == 0
+    assert contradictions([honest.model_copy(update=lies)]) == 3
+    assert contradictions([device("NVIDIA X999").model_copy(update=lies)]) == 0
+
+
+def test_boards_that_may_be_overclocked_get_a_margin() -> None:
+    assert hardware_of([device("NVIDIA GeForce RTX 4090")]).memory_bandwidth_bytes_per_s == (
+        pytest.approx(1.1 * 1_008e9)
+    )
 
 
 def test_a_tick_is_power_times_time() -> None:
