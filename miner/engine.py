@@ -15,6 +15,7 @@ from typing import Protocol
 from miner.holdings import HeldModel
 from miner.ports import Stamp, Watch
 from miner.reporting import PromptRun, Task
+from protocol.activations import Sketcher
 from protocol.errors import WorkloadError
 from protocol.generation import LoadedModel, cuda_uuids, load_model
 from protocol.ids import Nonce
@@ -28,6 +29,10 @@ TRANSFORMERS = "transformers"
 """The engine's name in cells."""
 PREFILL_TOKENS = 1
 """New tokens of the prefill pass: the first comes out of the prefill itself."""
+
+
+Answered = Callable[[Sequence[Nonce], Sequence[int]], None]
+"""Called after each batch with the nonces and the positions that the model read."""
 
 
 class AnsweringModel(Protocol):
@@ -61,6 +66,7 @@ class PromptEngine:
         prompts: The texts of a workload, in order.
         device: Torch device, such as `cpu`, `cuda:0` or `auto`.
         load: Reads a model from disk.
+        sketch: Whether tagged runs also sketch the hidden states, where the engine shows them.
     """
 
     def __init__(
@@ -71,8 +77,9 @@ class PromptEngine:
         prompts: Callable[[Workload], Sequence[str]],
         device: str,
         load: Callable[[HeldModel], AnsweringModel],
+        sketch: bool = False,
     ) -> None:
-        self.name, self.device = name, device
+        self.name, self.device, self._sketch = name, device, sketch
         self._held: Mapping[ModelRef, HeldModel] = {model.ref: model for model in held}
         self._prompts, self._read = prompts, load
         self._loaded: tuple[ModelRef, AnsweringModel] | None = None
@@ -112,6 +119,9 @@ class PromptEngine:
         prompts = self._prompts(task.workload)
         model = self._load(task.model)
         try:
+            tagged = task.workload.form is WorkloadForm.TAGGED
+            if self._sketch and tagged and isinstance(model, LoadedModel):
+                return run_sketched(model, prompts, task, stamp, watch)
             return run_prompts(model, prompts, task, stamp, watch)
         except RuntimeError as error:
             raise _broken(error) from error
@@ -157,6 +167,7 @@ class TransformersEngine(PromptEngine):
         device: Torch device, such as `cpu`, `cuda:0` or `auto`.
         threads: CPU threads; None leaves torch's setting.
         load: Reads a model from a folder.
+        sketch: Whether tagged runs also sketch the hidden states.
     """
 
     def __init__(
@@ -167,15 +178,34 @@ class TransformersEngine(PromptEngine):
         device: str,
         threads: int | None = None,
         load: Callable[..., LoadedModel] = load_model,
+        sketch: bool = False,
     ) -> None:
         def read(model: HeldModel) -> LoadedModel:
             return load(model.folder, dtype=model.ref.dtype, device=device, threads=threads)
 
-        super().__init__(name=TRANSFORMERS, held=held, prompts=prompts, device=device, load=read)
+        super().__init__(
+            name=TRANSFORMERS, held=held, prompts=prompts, device=device, load=read, sketch=sketch
+        )
+
+
+def run_sketched(
+    model: LoadedModel, prompts: Sequence[str], task: Task, stamp: Stamp, watch: Watch
+) -> tuple[PromptRun, ...]:
+    """The measured loop, with a sketch of each answer's hidden states."""
+    with Sketcher(model.network) as sketcher:
+        runs = run_prompts(model, prompts, task, stamp, watch, answered=sketcher.keep)
+    sketches = sketcher.sketches()
+    return tuple(run._replace(sketch=one) for run, one in zip(runs, sketches, strict=True))
 
 
 def run_prompts(
-    model: AnsweringModel, prompts: Sequence[str], task: Task, stamp: Stamp, watch: Watch
+    model: AnsweringModel,
+    prompts: Sequence[str],
+    task: Task,
+    stamp: Stamp,
+    watch: Watch,
+    *,
+    answered: Answered | None = None,
 ) -> tuple[PromptRun, ...]:
     """The measured loop.
 
@@ -191,6 +221,9 @@ def run_prompts(
         texts = _texts(workload.form, nonce, prompts[start : start + workload.batch_size])
         batch = [model.encode(text, new_tokens=workload.new_tokens) for text in texts]
         answers = model.generate_batch(batch, new_tokens=workload.new_tokens)
+        if answered is not None:
+            read = [len(ids) + workload.new_tokens - 1 for ids in batch]
+            answered(batch_nonces(nonce, len(batch)), read)
         after = stamp()
         runs.extend(
             PromptRun(ids, answer, before, after)

@@ -65,6 +65,8 @@ class PromptRun(NamedTuple):
     start: tuple[int, int | None]
     """(microseconds, energy counter in mJ; None where there is no counter)."""
     end: tuple[int, int | None]
+    sketch: str | None = None
+    """`protocol.sketch` of the hidden states behind the answer, if they were recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +151,7 @@ def build_leaves(runs: Sequence[PromptRun]) -> tuple[Leaf, ...]:
             end_us=run.end[0],
             start_mj=_counted(run.start[1]),
             end_mj=_counted(run.end[1]),
+            sketch=run.sketch,
         )
         for index, run in enumerate(runs)
     )

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from protocol.ids import Nonce
-from protocol.sketch import SKETCH_POSITIONS, sign_bits
+from protocol.sketch import SKETCH_POSITIONS, pack_sketch, sign_bits
 
 
 class StateRecorder:
@@ -42,8 +42,13 @@ class StateRecorder:
         self._hook.remove()
 
     def last_states(self, positions: int = SKETCH_POSITIONS) -> torch.Tensor:
-        """States at the last positions read, shape (row, position, hidden value), float32."""
-        return torch.cat(self._passes, dim=1)[:, -positions:].float()
+        """States at the last positions read, shape (row, position, hidden value), float32.
+
+        Forgets what it kept, so that the next answer starts afresh.
+        """
+        states = torch.cat(self._passes, dim=1)[:, -positions:].float()
+        self._passes.clear()
+        return states
 
     def _keep(
         self, _module: torch.nn.Module, _inputs: object, output: BaseModelOutputWithPast
@@ -55,7 +60,50 @@ class StateRecorder:
             )
 
 
-def project(states: torch.Tensor, nonce: Nonce) -> list[float]:
+class Sketcher:
+    """Sketches the answers that a model gives while the sketcher is open.
+
+    Projections stay on the device until `sketches`, so that a measured run never waits for one.
+
+    Args:
+        network: The model.
+    """
+
+    def __init__(self, network: PreTrainedModel) -> None:
+        self._recorder = StateRecorder(network, positions=SKETCH_POSITIONS)
+        self._projections: list[torch.Tensor] = []
+
+    def __enter__(self) -> Self:
+        self._recorder.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._recorder.__exit__(kind, error, trace)
+
+    def keep(self, nonces: Sequence[Nonce], positions_read: Sequence[int]) -> None:
+        """Take the states of the batch that was just answered.
+
+        Args:
+            nonces: Of the batch's prompts.
+            positions_read: By prompt, how many positions the model read: all tokens of prompt
+                and answer but the last.
+        """
+        states = self._recorder.last_states()
+        with torch.inference_mode():
+            for row, nonce, count in zip(states, nonces, positions_read, strict=True):
+                self._projections.append(project(row[-min(count, SKETCH_POSITIONS) :], nonce))
+
+    def sketches(self) -> tuple[str, ...]:
+        """One sketch per answer, in order."""
+        return tuple(pack_sketch(projections.tolist()) for projections in self._projections)
+
+
+def project(states: torch.Tensor, nonce: Nonce) -> torch.Tensor:
     """Projections of the last positions' states on the directions of a nonce, oldest first.
 
     Args:
@@ -66,15 +114,6 @@ def project(states: torch.Tensor, nonce: Nonce) -> list[float]:
     bits = torch.frombuffer(bytearray(sign_bits(nonce, width)), dtype=torch.uint8)
     shifts = torch.arange(7, -1, -1, dtype=torch.uint8)
     flat = ((bits[:, None] >> shifts) & 1).reshape(-1)[: count * width]
-    signs = (flat.reshape(count, width).flip(0).to(states.device).float() * 2) - 1
-    return _projected(states, signs)
-
-
-def _projected(states: torch.Tensor, signs: torch.Tensor) -> list[float]:
-    lengths = states.norm(dim=1)
-    return [float(value) for value in (states * signs).sum(dim=1) / lengths]
-
-
-def project_all(states: torch.Tensor, nonces: Sequence[Nonce]) -> list[list[float]]:
-    """`project` for the rows of a batch that are all equally long."""
-    return [project(rows, nonce) for rows, nonce in zip(states, nonces, strict=True)]
+    signs = flat.reshape(count, width).flip(0).to(states.device).float() * 2 - 1
+    projected: torch.Tensor = (states * signs).sum(dim=1) / torch.linalg.vector_norm(states, dim=1)
+    return projected

@@ -160,7 +160,7 @@ def _rescored(
     if answer.nonce is not None:
         end = len(answer.prompt_ids) + len(answer.output_ids) - 1
         count = sketched_positions(len(answer.prompt_ids), len(answer.output_ids))
-        projections = project(prefilled.states[row, end - count : end], answer.nonce)
+        projections = project(prefilled.states[row, end - count : end], answer.nonce).tolist()
     return Rescored(
         margins=tuple(_margins(logits, answer.output_ids, model.eos_ids)),
         projections=tuple(projections),
