@@ -5,6 +5,7 @@ out as the bytes that were signed. Every refusal is problem JSON (RFC 9457) with
 answer ever carries a stack trace.
 """
 
+import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Protocol
@@ -20,10 +21,13 @@ from protocol.canonical import canonical_bytes
 from protocol.errors import Error, ProtocolError, RejectionCode
 from protocol.http_server import SizeLimits, add_common_problems, problem
 from protocol.ids import Hotkey, RoundNumber
+from protocol.rate_limit import RateLimit
 
 MAX_BODY_BYTES = 1_024
 """No route takes a body."""
 MAX_CONNECTIONS = 128
+CALLER_PER_SECOND, CALLER_BURST = 20.0, 60
+"""What one validator may ask: it needs two or three requests a block."""
 
 _log = structlog.get_logger("miner.http")
 
@@ -58,6 +62,18 @@ class RequestRefusedError(ProtocolError):
     """A request that gets no answer but a problem."""
 
 
+class TooManyRequestsError(Error):
+    """A caller that asks too often.
+
+    Args:
+        wait_seconds: Time until it may ask again (s).
+    """
+
+    def __init__(self, wait_seconds: float) -> None:
+        super().__init__("this caller asks too often")
+        self.wait_seconds = wait_seconds
+
+
 class UnauthenticatedError(ProtocolError):
     """A request whose sender is not proven."""
 
@@ -74,6 +90,7 @@ def create_app(
         stake_floor_tao: Least stake of a validator that is answered.
     """
     session = standing.session
+    limit = RateLimit(per_second=CALLER_PER_SECOND, burst=CALLER_BURST)
 
     async def admitted(request: Request) -> Hotkey:
         try:
@@ -82,6 +99,9 @@ def create_app(
             if error.code is RejectionCode.MALFORMED:
                 raise UnauthenticatedError(str(error), code=error.code) from error
             raise
+        wait_seconds = limit.wait_seconds(caller)
+        if wait_seconds:
+            raise TooManyRequestsError(wait_seconds)
         refused = session.refusal_of(caller, stake_floor_tao=stake_floor_tao)
         if refused is not None:
             raise RequestRefusedError(refused.detail, code=refused.code)
@@ -165,6 +185,12 @@ def _add_problem_handlers(app: FastAPI) -> None:
         if isinstance(error, UnauthenticatedError):
             status = HTTPStatus.UNAUTHORIZED
         return problem(status, str(error), code=error.code, hint=error.hint)
+
+    @app.exception_handler(TooManyRequestsError)
+    async def too_often(_request: Request, error: TooManyRequestsError) -> Response:
+        headers = {"Retry-After": str(math.ceil(error.wait_seconds))}
+        status = HTTPStatus.TOO_MANY_REQUESTS
+        return problem(status, str(error), code="rate_limited", headers=headers)
 
     @app.exception_handler(Error)
     async def failed(_request: Request, error: Error) -> Response:

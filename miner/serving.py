@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import structlog
 
@@ -24,9 +25,11 @@ from miner.session import Session
 from miner.settings import PORT_VARIABLE, Settings, announced_axon, subnet_of
 from miner.standing import Standing
 from miner.visits import Visits
-from protocol.auth import MemoryNonceStore, RequestVerifier
+from protocol.auth import RequestVerifier
 from protocol.http_server import HttpServer, bind
+from protocol.ids import Hotkey
 from protocol.model_files import cache_dir
+from protocol.nonce_store import SqliteNonceStore
 from protocol.prompt_sources import load_prompts
 from protocol.subtensor import SubtensorChain
 from protocol.wallet import load_wallet
@@ -76,21 +79,23 @@ async def serve(settings: Settings) -> None:
             ports=ports,
         )
         await session.begin()
-        verifier = RequestVerifier(
-            self_hotkey=signer.hotkey, nonces=MemoryNonceStore(), max_body_bytes=MAX_BODY_BYTES
-        )
         standing = Standing(
             session=session,
             visits=visits,
             metrics=metrics,
             log_urls=settings.validator_logs,
         )
-        floor = settings.stake_floor_tao
-        server = HttpServer(
-            create_app(standing, archive, verifier, stake_floor_tao=floor),
-            max_connections=MAX_CONNECTIONS,
-        )
+        verifier = stack.enter_context(_verifier(folder, signer.hotkey))
+        app = create_app(standing, archive, verifier, stake_floor_tao=settings.stake_floor_tao)
+        server = HttpServer(app, max_connections=MAX_CONNECTIONS)
         await run_until(stopping, standing, server, listener)
+
+
+@contextlib.contextmanager
+def _verifier(folder: Path, hotkey: Hotkey) -> Iterator[RequestVerifier]:
+    """Who asks is proven against a memory that outlives this process."""
+    with SqliteNonceStore(folder / "requests.sqlite3") as nonces:
+        yield RequestVerifier(self_hotkey=hotkey, nonces=nonces, max_body_bytes=MAX_BODY_BYTES)
 
 
 def open_engine(settings: Settings) -> TransformersEngine:

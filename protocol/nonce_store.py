@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 from protocol.errors import StoreError
 
@@ -68,6 +69,14 @@ class SqliteNonceStore:
                 "INSERT OR IGNORE INTO btauth_nonces VALUES (?, ?, ?)", row
             )
             return done.rowcount == 1
+
+    def __enter__(self) -> Self:
+        """Nothing more."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close the file."""
+        self.close()
 
     def close(self) -> None:
         """Close the file."""

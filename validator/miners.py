@@ -7,6 +7,7 @@ uncompressed, and parsed by its schema. Whatever goes wrong is a `Rejection`.
 
 import asyncio
 import json
+from collections import Counter
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -47,7 +48,7 @@ class HttpMiners:
         signer: Signs the requests (btauth/1).
         allow_private: Whether private addresses are called: on the devnet.
         timeout_seconds: Longest that one answer may take, from first byte to last.
-        max_parallel: Requests under way at once.
+        max_parallel: Requests under way at once, and a quarter more to miners that were slow.
         transport: Replaces the network in tests.
     """
 
@@ -63,14 +64,16 @@ class HttpMiners:
         self._signer = signer
         self._allow_private = allow_private
         self._timeout_seconds = timeout_seconds
-        self._slots = asyncio.Semaphore(max_parallel)
+        self._lanes = _Lanes(max_parallel)
+        self.outcomes: Counter[str] = Counter()
+        """How many requests ended in each way: `ok`, or the code of the rejection."""
         self._client = httpx.AsyncClient(
             transport=transport,
             timeout=timeout_seconds,
             follow_redirects=False,
             trust_env=False,
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-            limits=httpx.Limits(max_connections=max_parallel, max_keepalive_connections=0),
+            limits=httpx.Limits(max_connections=2 * max_parallel, max_keepalive_connections=0),
         )
         self._auth: dict[Hotkey, SignedRequests] = {}
 
@@ -113,16 +116,25 @@ class HttpMiners:
     async def _ask(
         self, kind: type[M], hotkey: Hotkey, axon: Axon, path: str, max_bytes: int
     ) -> M | Rejection:
+        answer = await self._answer(kind, hotkey, axon, path, max_bytes)
+        self.outcomes[answer.code if isinstance(answer, Rejection) else "ok"] += 1
+        return answer
+
+    async def _answer(
+        self, kind: type[M], hotkey: Hotkey, axon: Axon, path: str, max_bytes: int
+    ) -> M | Rejection:
         refused = self.refusal(axon)
         if refused is not None:
             return refused
         host = f"[{axon.ip}]" if ":" in axon.ip else axon.ip
         auth = self._auth.setdefault(hotkey, SignedRequests(self._signer, hotkey))
+        url = f"http://{host}:{axon.port}{path}"
         try:
-            async with self._slots, asyncio.timeout(self._timeout_seconds):
-                url = f"http://{host}:{axon.port}{path}"
+            async with self._lanes.slot(hotkey), asyncio.timeout(self._timeout_seconds):
                 status, body = await self._fetch(url, auth, max_bytes)
+            self._lanes.answered(hotkey)
         except TimeoutError:
+            self._lanes.kept_waiting(hotkey)
             return _unreachable(f"no answer within {self._timeout_seconds:g} s")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return _unreachable(f"{type(error).__name__}: {error}")
@@ -141,6 +153,27 @@ class HttpMiners:
                     detail = f"more than {max_bytes} bytes"
                     raise ProtocolError(detail, code=RejectionCode.OVERSIZED)
             return response.status_code, bytes(body)
+
+
+class _Lanes:
+    """Slots for requests: who kept us waiting last time waits with its like.
+
+    However many miners hold their answers back, those that answer find a free slot.
+    """
+
+    def __init__(self, max_parallel: int) -> None:
+        self._quick = asyncio.Semaphore(max_parallel)
+        self._slow = asyncio.Semaphore(max(1, max_parallel // 4))
+        self._sluggish: set[Hotkey] = set()
+
+    def slot(self, hotkey: Hotkey) -> asyncio.Semaphore:
+        return self._slow if hotkey in self._sluggish else self._quick
+
+    def answered(self, hotkey: Hotkey) -> None:
+        self._sluggish.discard(hotkey)
+
+    def kept_waiting(self, hotkey: Hotkey) -> None:
+        self._sluggish.add(hotkey)
 
 
 def read_answer(kind: type[M], status: int, body: bytes, *, max_bytes: int) -> M | Rejection:

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from miner.server import MAX_BODY_BYTES, create_app
+from miner.server import CALLER_BURST, MAX_BODY_BYTES, create_app
 from protocol.auth import MemoryNonceStore, RequestVerifier, SignedRequests, sign_request
 from protocol.errors import ConfigurationError, StoreError
 from protocol.http_server import HttpServer, bind
@@ -135,6 +135,19 @@ async def test_a_request_for_another_miner_is_refused(http: httpx.AsyncClient) -
     answer = await http.get(COMMITMENT, auth=SignedRequests(BOB, CHARLIE.hotkey))
 
     assert (answer.status_code, problem_code(answer)) == (403, "not_permitted")
+
+
+async def test_a_caller_that_asks_too_often_is_put_off_and_delays_nobody(
+    stage: Stage, http: httpx.AsyncClient
+) -> None:
+    answers = [await http.get("/v1/profile", auth=BOBS) for _ in range(CALLER_BURST + 40)]
+    late = [answer for answer in answers if answer.status_code != 200]
+
+    assert problem_code(late[-1]) == "rate_limited"
+    assert {answer.status_code for answer in late} == {429}
+    assert int(late[-1].headers["retry-after"]) == 1
+    other = await http.get("/v1/profile", auth=SignedRequests(CHARLIE, ALICE.hotkey))
+    assert problem_code(other) == "not_permitted"
 
 
 async def test_a_replayed_request_is_refused(http: httpx.AsyncClient) -> None:

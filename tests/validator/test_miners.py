@@ -3,7 +3,10 @@
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import httpx
 import pytest
@@ -13,10 +16,11 @@ from protocol.canonical import canonical_bytes
 from protocol.chain import Axon
 from protocol.constants import COMMITMENT_MAX_BYTES, ENVELOPE_MAX_BYTES
 from protocol.errors import Rejection, RejectionCode
-from protocol.ids import RoundNumber
+from protocol.ids import Hotkey, RoundNumber
 from protocol.signing import sign
+from tests.protocol.test_addresses import HOSTILE
 from tests.support import factories
-from tests.support.keys import ALICE, BOB
+from tests.support.keys import ALICE, BOB, DevSigner
 from validator.miners import HttpMiners
 
 AXON = Axon(ip="127.0.0.1", port=8091)
@@ -228,3 +232,144 @@ async def test_one_slow_miner_delays_nobody() -> None:
         await slow
 
     assert isinstance(quick, Rejection)
+
+
+async def test_many_slow_miners_delay_nobody_for_long() -> None:
+    begun = 0
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        nonlocal begun
+        if request.url.port != AXON.port:
+            begun += 1
+            await asyncio.sleep(3_600)
+        return problem(404, "no_commitment")
+
+    slow = [DevSigner(f"//slow-{number}").hotkey for number in range(40)]
+    client = HttpMiners(
+        ALICE,
+        allow_private=True,
+        timeout_seconds=0.2,
+        max_parallel=8,
+        transport=httpx.MockTransport(handler),
+    )
+
+    async def ask_slow(hotkey: Hotkey) -> None:
+        await client.commitment(hotkey, Axon(ip="127.0.0.1", port=9_999), ROUND)
+
+    async with client:
+        for _ in range(2):  # the first time nobody knows who is slow
+            await asyncio.gather(*map(ask_slow, slow[:8]))
+        waiting = [asyncio.create_task(ask_slow(hotkey)) for hotkey in slow[:8]]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(0.15):
+            await asyncio.gather(*(client.commitment(BOB.hotkey, AXON, ROUND) for _ in range(20)))
+        assert not any(task.done() for task in waiting)
+        await asyncio.gather(*waiting)
+
+    assert begun == 3 * 8
+
+
+class ToTheAttacker(httpx.AsyncBaseTransport):
+    """The internet of a test: the attacker's public address is a server on loopback.
+
+    Everything else goes where it says, so a request that was led astray really arrives.
+    """
+
+    def __init__(self, attacker_port: int) -> None:
+        self._port = attacker_port
+        self._real = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host == ATTACKER.ip:
+            request.url = request.url.copy_with(host="127.0.0.1", port=self._port)
+        return await self._real.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._real.aclose()
+
+
+ATTACKER = Axon(ip="8.8.8.8", port=8_091)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "http://127.0.0.1:{canary}/latest/meta-data/",
+        "http://localhost:{canary}/",
+        "http://[::1]:{canary}/",
+        "http://[::ffff:127.0.0.1]:{canary}/",
+        "http://2130706433:{canary}/",
+        "http://0x7f.1:{canary}/",
+        "http://0:{canary}/",
+        "http://user@127.0.0.1:{canary}/",
+        "//127.0.0.1:{canary}/",
+        "/hop/3?to=http://127.0.0.1:{canary}/",
+    ],
+)
+async def test_no_redirect_leads_to_our_own_host(status: int, where: str) -> None:
+    canary, attacker = Canary(), Canary()
+    async with canary.listening() as canary_port:
+        attacker.location = where.format(canary=canary_port)
+        attacker.status = status
+        async with attacker.listening() as attacker_port:
+            client = HttpMiners(ALICE, allow_private=False, transport=ToTheAttacker(attacker_port))
+            async with client:
+                answer = await client.profile(BOB.hotkey, ATTACKER)
+
+    assert isinstance(answer, Rejection)
+    assert (len(attacker.seen), canary.seen) == (1, [])
+
+
+@pytest.mark.parametrize("ip", HOSTILE)
+async def test_no_hostile_address_is_ever_asked(ip: str) -> None:
+    canary = Canary()
+    async with canary.listening() as port, HttpMiners(ALICE, allow_private=False) as client:
+        answer = await client.profile(BOB.hotkey, Axon(ip=ip, port=port))
+
+    assert isinstance(answer, Rejection)
+    assert answer.code is RejectionCode.ADDRESS_REFUSED
+    assert canary.seen == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, br", "x-gzip"])
+async def test_no_bomb_is_unpacked(encoding: str) -> None:
+    bomb = gzip.compress(b"0" * 50_000_000)
+    sent = 0
+
+    async def packed() -> AsyncIterator[bytes]:  # a finished body would be unpacked by the test
+        nonlocal sent
+        for at in range(0, len(bomb), 1_024):
+            sent += 1
+            yield bomb[at : at + 1_024]
+
+    headers = {"content-encoding": encoding}
+    code = await code_of(lambda _: httpx.Response(200, content=packed(), headers=headers))
+
+    assert code is RejectionCode.MALFORMED
+    assert sent <= 1
+
+
+@dataclass
+class Canary:
+    """A server that notes every request, and may answer with a redirect."""
+
+    status: int = 200
+    location: str = ""
+    seen: list[bytes] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[int]:
+        """Listen on both loopback addresses, as far as there are two."""
+        server = await asyncio.start_server(self._answer, "localhost", 0, family=socket.AF_INET)
+        async with server:
+            yield int(server.sockets[0].getsockname()[1])
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.seen.append(await reader.readline())
+        while (await reader.readline()).strip():
+            pass
+        head = f"HTTP/1.1 {self.status} X\r\nContent-Length: 0\r\nConnection: close\r\n"
+        writer.write((head + f"Location: {self.location}\r\n\r\n").encode())
+        await writer.drain()
+        writer.close()
