@@ -96,6 +96,10 @@ class Hyperparameters:
     activity_cutoff_blocks: int
     immunity_period_blocks: int
     serving_rate_limit_blocks: int
+    stake_threshold_tao: float = 0.0
+    """Stake weight below which the chain takes no weights."""
+    reveal_period_epochs: int = 1
+    """Epochs after which timelocked weights are opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,7 +140,8 @@ class SubtensorChain:
 
     async def hyperparameters(self) -> Hyperparameters:
         """The subnet's hyperparameters now."""
-        return hyperparameters_from(await self._graph())
+        threshold_rao = await self._query("StakeThreshold", [])
+        return hyperparameters_from(await self._graph(), int(threshold_rao or 0))
 
     async def serve_axon(self, axon: Axon) -> None:
         """Announce where this hotkey serves; does nothing when already announced so."""

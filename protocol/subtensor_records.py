@@ -27,8 +27,8 @@ def metagraph_from(graph: Mapping[str, Any], netuid: Netuid) -> Metagraph:
     )
 
 
-def hyperparameters_from(graph: Mapping[str, Any]) -> Hyperparameters:
-    """The hyperparameters, from the same answer."""
+def hyperparameters_from(graph: Mapping[str, Any], stake_threshold_rao: int) -> Hyperparameters:
+    """The hyperparameters, from the same answer and the chain's own stake threshold."""
     return Hyperparameters(
         tempo_blocks=int(graph["tempo"]),
         weights_rate_limit_blocks=int(graph["weights_rate_limit"]),
@@ -39,6 +39,8 @@ def hyperparameters_from(graph: Mapping[str, Any]) -> Hyperparameters:
         activity_cutoff_blocks=int(graph["activity_cutoff"]),
         immunity_period_blocks=int(graph["immunity_period"]),
         serving_rate_limit_blocks=int(graph["serving_rate_limit"]),
+        stake_threshold_tao=tao_from_rao(stake_threshold_rao),
+        reveal_period_epochs=int(graph["commit_reveal_period"]),
     )
 
 

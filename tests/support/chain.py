@@ -36,6 +36,7 @@ DEVNET_HYPERPARAMETERS = Hyperparameters(
     activity_cutoff_blocks=277,
     immunity_period_blocks=100,
     serving_rate_limit_blocks=1,
+    stake_threshold_tao=1_000.0,
 )
 
 
