@@ -14,7 +14,9 @@ from api.emissions_routes import build_emissions_routes
 from api.export_routes import build_export_routes
 from api.footprint import METHODOLOGY_VERSION
 from api.guard import Guard
+from api.network_evidence import Evidence, NoEvidence
 from api.pages import build_pages
+from api.pages.shell import Site, build_environment
 from api.problems import install_problem_handlers, problem_response
 from api.reference_routes import build_reference_routes
 from api.release import Holder
@@ -24,7 +26,11 @@ log = structlog.get_logger(__name__)
 
 
 def create_app(
-    holder: Holder, *, max_age_seconds: float = 7_200.0, archive: Archive | None = None
+    holder: Holder,
+    *,
+    max_age_seconds: float = 7_200.0,
+    evidence: Evidence | None = None,
+    archive: Archive | None = None,
 ) -> FastAPI:
     """The application over a holder that somebody else refreshes.
 
@@ -32,7 +38,13 @@ def create_app(
         holder: Holds the release that answers.
         max_age_seconds: Age of the newest refresh from which `/readyz` fails.
         archive: Where past releases are looked up; their routes answer 503 without it.
+        evidence: Where the pages look up verdicts and reports; none without it.
     """
+    site = Site(
+        holder=holder,
+        evidence=evidence or NoEvidence(),
+        environment=build_environment(),
+    )
     app = FastAPI(
         title="CarbonBench API",
         version=METHODOLOGY_VERSION,
@@ -41,13 +53,13 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    install_problem_handlers(app)
+    install_problem_handlers(app, site.problem)
     app.include_router(build_routes(holder))
     app.include_router(build_reference_routes(holder))
     app.include_router(build_emissions_routes(holder))
     app.include_router(build_export_routes(holder))
     app.include_router(build_archive_routes(holder, archive))
-    app.include_router(build_pages(holder))
+    app.include_router(build_pages(site))
     _add_health(app, holder, max_age_seconds)
     app.middleware("http")(_without_traceback)
     app.add_middleware(Guard, holder=holder)

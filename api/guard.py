@@ -27,7 +27,7 @@ _OPEN = (b"access-control-allow-origin", b"*")
 
 
 class Guard:
-    """Refuses oversized requests, answers known ones, adds the headers to all."""
+    """Refuses oversized requests, answers known ones, adds the headers that a response lacks."""
 
     def __init__(self, app: ASGIApp, holder: Holder) -> None:
         self._app = app
@@ -47,7 +47,9 @@ class Guard:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *_HEADERS, _OPEN]
+                own = {name for name, _ in message["headers"]}
+                added = [header for header in _HEADERS if header[0] not in own]
+                message["headers"] = [*message["headers"], *added, _OPEN]
             await send(message)
 
         excess = _excess(scope)

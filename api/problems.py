@@ -1,6 +1,6 @@
 """Every error as problem JSON (RFC 9457): one table from our faults to HTTP statuses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -65,7 +65,21 @@ def problem_response(
     errors: Sequence[FieldError] = (),
 ) -> Response:
     """A problem as a response."""
-    problem = Problem(
+    return _answer(
+        _problem(status, code, detail, hint=hint, suggestions=suggestions, errors=errors)
+    )
+
+
+def _problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    hint: str = "",
+    suggestions: Sequence[str] = (),
+    errors: Sequence[FieldError] = (),
+) -> Problem:
+    return Problem(
         type=PROBLEM_TYPE + code,
         title=_TITLES.get(status, "Error"),
         status=status,
@@ -75,40 +89,63 @@ def problem_response(
         suggestions=list(suggestions),
         errors=list(errors),
     )
-    headers = {"cache-control": "no-store"}
-    return Response(problem.model_dump_json(), status, headers, media_type=MEDIA_TYPE)
 
 
-def install_problem_handlers(app: FastAPI) -> None:
-    """Make every error of this application a problem response."""
-    app.add_exception_handler(ProblemError, _on_problem)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
+ProblemPage = Callable[[Request, Problem], Response]
+"""A problem as a page for people."""
 
 
-async def _on_problem(_: Request, fault: Exception) -> Response:
-    if not isinstance(fault, ProblemError):
-        raise fault
-    return problem_response(
-        fault.status, fault.code, fault.detail, hint=fault.hint, suggestions=fault.suggestions
+def install_problem_handlers(app: FastAPI, page: ProblemPage | None = None) -> None:
+    """Make every error of this application a problem response.
+
+    Args:
+        app: The application.
+        page: What a browser gets instead, outside `/api/`.
+    """
+
+    async def on_fault(request: Request, fault: Exception) -> Response:
+        problem = problem_of(fault)
+        is_page = page is not None and _wants_page(request)
+        response = page(request, problem) if page and is_page else _answer(problem)
+        if isinstance(fault, HTTPException):
+            response.headers.update(fault.headers or {})
+        return response
+
+    for kind in (ProblemError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, on_fault)
+
+
+def _wants_page(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(
+        "/api/"
     )
 
 
-async def _on_invalid(_: Request, fault: Exception) -> Response:
-    if not isinstance(fault, RequestValidationError):
-        raise fault
-    errors = [
-        FieldError(pointer="/" + "/".join(str(part) for part in item["loc"]), detail=item["msg"])
-        for item in fault.errors()
-    ]
-    detail = "; ".join(f"{error.pointer}: {error.detail}" for error in errors)[:500]
-    return problem_response(422, _CODES[422], detail, hint="See /openapi.json.", errors=errors)
+def problem_of(fault: Exception) -> Problem:
+    """What a fault is to the caller.
+
+    Raises:
+        Exception: The fault itself, when it is none of a request's.
+    """
+    if isinstance(fault, ProblemError):
+        return _problem(
+            fault.status, fault.code, fault.detail, hint=fault.hint, suggestions=fault.suggestions
+        )
+    if isinstance(fault, RequestValidationError):
+        errors = [
+            FieldError(
+                pointer="/" + "/".join(str(part) for part in item["loc"]), detail=item["msg"]
+            )
+            for item in fault.errors()
+        ]
+        detail = "; ".join(f"{error.pointer}: {error.detail}" for error in errors)[:500]
+        return _problem(422, _CODES[422], detail, hint="See /openapi.json.", errors=errors)
+    if isinstance(fault, HTTPException):
+        code = _CODES.get(fault.status_code, "error")
+        return _problem(fault.status_code, code, str(fault.detail))
+    raise fault
 
 
-async def _on_http(_: Request, fault: Exception) -> Response:
-    if not isinstance(fault, HTTPException):
-        raise fault
-    code = _CODES.get(fault.status_code, "error")
-    response = problem_response(fault.status_code, code, str(fault.detail))
-    response.headers.update(fault.headers or {})
-    return response
+def _answer(problem: Problem) -> Response:
+    headers = {"cache-control": "no-store"}
+    return Response(problem.model_dump_json(), problem.status, headers, media_type=MEDIA_TYPE)

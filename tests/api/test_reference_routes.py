@@ -213,22 +213,3 @@ async def test_spans_that_make_no_sense_are_refused(
     params = {"location": "NL", "time": time, "toTime": until}
 
     assert await refused(client, "/emissions/bylocation", 422, **params) == "invalid_parameters"
-
-
-async def test_a_badge_names_value_interval_year_and_method(
-    client: httpx.AsyncClient, row: str
-) -> None:
-    response = await client.get(f"/badge/{row}.svg")
-
-    assert response.headers["content-type"] == "image/svg+xml"
-    assert "12 g/Mtok" in response.text
-    assert "method 2026.1" in response.text
-    assert (await client.get("/badge/nothing.svg")).status_code == 404
-
-
-async def test_the_document_can_be_read_as_a_page(client: httpx.AsyncClient) -> None:
-    page = (await client.get("/docs")).text
-
-    assert "GET /api/v1/leaderboard" in page
-    assert "pinned, data_zone, global, undisclosed" in page
-    assert "<script" not in page

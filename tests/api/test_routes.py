@@ -1,7 +1,6 @@
-"""The HTTP face: answers, conditional requests, cursors, problems, pages."""
+"""The HTTP face: answers, conditional requests, cursors, problems."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -274,55 +273,6 @@ async def test_a_fault_of_ours_is_a_problem_without_its_traceback(release: Relea
         found = await problem(client, "/api/v1/leaderboard", 500)
 
     assert "secret" not in json.dumps(found)
-
-
-@pytest.fixture
-async def page(client: httpx.AsyncClient) -> AsyncIterator[str]:
-    response = await client.get("/")
-    assert response.status_code == 200
-    yield response.text
-
-
-async def test_the_page_shows_what_the_api_says(client: httpx.AsyncClient, page: str) -> None:
-    answer = await get(client, "/api/v1/leaderboard")
-
-    first = answer["rows"][0]
-    assert first["model"]["name"] in page
-    assert f"{first['carbon']['value']:.3g}" in page
-    assert f"of {answer['total']}" in page
-
-
-async def test_the_page_needs_no_script_and_no_other_host(page: str) -> None:
-    assert "<script" not in page
-    assert "style=" not in page
-    assert "http://" not in page.replace("http://www.w3.org", "")
-    assert "https://" not in page
-
-
-async def test_fields_that_were_left_empty_are_as_good_as_absent(
-    client: httpx.AsyncClient,
-) -> None:
-    params = {"family": "", "max_price": "", "regime": "served", "place": "eu-paris"}
-    response = await client.get("/", params=params)
-
-    assert response.status_code == 200
-    assert "Paris" in response.text
-
-
-async def test_a_page_with_nonsense_is_a_problem(client: httpx.AsyncClient) -> None:
-    await problem(client, "/", 422, sort="beauty")
-
-
-async def test_a_page_without_rows_says_so(client: httpx.AsyncClient) -> None:
-    response = await client.get("/", params={"family": "nobody"})
-
-    assert "No row satisfies these filters" in response.text
-
-
-async def test_hostile_text_is_escaped(client: httpx.AsyncClient) -> None:
-    response = await client.get("/", params={"family": "<script>alert(1)</script>"})
-
-    assert "<script>alert" not in response.text
 
 
 async def test_every_answer_carries_the_security_headers(client: httpx.AsyncClient) -> None:
