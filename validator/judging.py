@@ -26,7 +26,7 @@ from validator.checks import (
 )
 from validator.consistency import Standing, check_consistency
 from validator.physics import Background, Baseline, check_physics
-from validator.verdicts import Case, cell_of, proof_finding
+from validator.verdicts import Case, cell_of, proof_findings
 
 _SPARSE = frozenset(
     {
@@ -48,6 +48,8 @@ class Sample:
     index: int
     nonce: Nonce
     output_ids: tuple[int, ...]
+    sketch: str | None = None
+    """Of the leaf, if the miner offers one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,8 @@ class ProofFigures:
     threshold_micrologits: int
     thresholds_version: str
     passed: bool
+    sketch_distance_ppm: int | None = None
+    sketch_threshold_ppm: int | None = None
 
 
 class Rescorer(Protocol):
@@ -125,7 +129,7 @@ def judge_report(evidence: Evidence, rescorer: Rescorer) -> Case:
         return Case(findings=findings, report=report)
     findings += check_consistency(report, cell_of(report).key, evidence.context.standing)
     proof = _proof(evidence, chain, rescorer)
-    return Case(findings=(*findings, proof_finding(proof)), proof=proof, report=report)
+    return Case(findings=(*findings, *proof_findings(proof)), proof=proof, report=report)
 
 
 def _proof(evidence: Evidence, chain: Sequence[Nonce], rescorer: Rescorer) -> TokenProof:
@@ -137,7 +141,12 @@ def _proof(evidence: Evidence, chain: Sequence[Nonce], rescorer: Rescorer) -> To
         count=evidence.sample_count,
     )
     samples = [
-        Sample(index=index, nonce=chain[index], output_ids=report.leaves[index].output_ids)
+        Sample(
+            index=index,
+            nonce=chain[index],
+            output_ids=report.leaves[index].output_ids,
+            sketch=report.leaves[index].sketch,
+        )
         for index in indices
     ]
     figures = rescorer.prove(report.model, samples)
@@ -151,6 +160,8 @@ def _proof(evidence: Evidence, chain: Sequence[Nonce], rescorer: Rescorer) -> To
         threshold_micrologits=figures.threshold_micrologits,
         thresholds_version=figures.thresholds_version,
         passed=figures.passed,
+        sketch_distance_ppm=figures.sketch_distance_ppm,
+        sketch_threshold_ppm=figures.sketch_threshold_ppm,
     )
 
 

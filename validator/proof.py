@@ -14,7 +14,7 @@ is the method's origin).
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -23,18 +23,25 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, ValidationError
 
 from protocol.errors import ConfigurationError
+from protocol.ids import Nonce
 from protocol.messages import Message, Text
 from protocol.models import Dtype
+from protocol.sketch import STEPS_PER_UNIT, squared_distance, unpack_sketch
 from protocol.units import PPM_ONE
 
 if TYPE_CHECKING:
     from protocol.generation import LoadedModel
+    from protocol.teacher_forcing import Rescored
 
 MARGIN_CLIP_MICROLOGITS = 1_000_000
 """Larger margins count as one logit in the mean, so that one token can't carry it."""
 MARGIN_STEP_MICROLOGITS = 1_000
 """Margins are rounded to this: finer differences are between two verifiers, not two miners."""
 
+FARTHEST_PPM = 500_000
+"""Distance of a sketch that has nothing to do with the prompt."""
+
+_SKETCH_STEP_PPM = 100
 _MICROLOGITS = 1_000_000
 _Whole = Annotated[int, Field(ge=0, lt=2**53)]
 
@@ -45,6 +52,8 @@ class Bound(Message):
     sample_count: Annotated[int, Field(ge=1, lt=2**20)]
     mean_micrologits: _Whole
     exceeding_ppm: _Whole
+    sketch_ppm: _Whole | None = None
+    """Largest mean distance of honest sketches; None where none were calibrated."""
 
 
 class ProofThresholds(Message):
@@ -100,6 +109,9 @@ class ProofResult:
     threshold_micrologits: int
     """What the mean was held against."""
     thresholds_version: str
+    sketch_distance_ppm: int | None = None
+    """Mean over the prompts; None unless every sampled prompt has a sketch."""
+    sketch_threshold_ppm: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +121,8 @@ class Sample:
     prompt_ids: tuple[int, ...]
     """Recomputed by the validator from nonce and prompt; compare with the leaf's digest first."""
     output_ids: tuple[int, ...]
+    nonce: Nonce | None = None
+    sketch: str | None = None
 
 
 def load_thresholds() -> ThresholdsFile:
@@ -179,6 +193,41 @@ def judge_margins(
     )
 
 
+def judge_sketches(
+    result: ProofResult, distances: Sequence[int | None], thresholds: ProofThresholds
+) -> ProofResult:
+    """The result with what the sketches of its prompts came to; unchanged if one is missing.
+
+    Args:
+        result: Of the same prompts' margins.
+        distances: By prompt (ppm of a projection's standard deviation); None without a sketch.
+        thresholds: Of the report's model and number format.
+    """
+    threshold = thresholds.bound_at(len(distances)).sketch_ppm
+    found = [distance for distance in distances if distance is not None]
+    if threshold is None or len(found) < len(distances):
+        return result
+    return replace(
+        result,
+        sketch_distance_ppm=sum(found) // len(found),
+        sketch_threshold_ppm=threshold,
+    )
+
+
+def sketch_distance_ppm(sketch: str, projections: Sequence[float]) -> int:
+    """Root mean square difference between a sketch and the reference's projections.
+
+    In ppm of a projection's standard deviation, rounded to 100: finer differences are between
+    two verifiers. A sketch that is none, or has another length, is as far off as can be.
+    """
+    steps = unpack_sketch(sketch)
+    if steps is None or len(steps) != len(projections):
+        return FARTHEST_PPM
+    root: float = squared_distance(steps, projections) ** 0.5 / STEPS_PER_UNIT
+    steps_ppm = round(root * PPM_ONE / _SKETCH_STEP_PPM) * _SKETCH_STEP_PPM
+    return min(steps_ppm, FARTHEST_PPM)
+
+
 class Rescorer:
     """Re-scores answers under one model's reference weights; loads them when first asked.
 
@@ -225,8 +274,15 @@ class Rescorer:
             WorkloadError: If the model can't be loaded or its arithmetic fails.
         """
         with self._lock:
-            margins = self._margins(self._loaded(), samples)
-        return judge_margins(margins, self._thresholds, version=self._version)
+            rescored = self._rescored(self._loaded(), samples)
+        result = judge_margins(
+            [one.margins for one in rescored], self._thresholds, version=self._version
+        )
+        distances = [
+            None if sample.sketch is None else sketch_distance_ppm(sample.sketch, one.projections)
+            for sample, one in zip(samples, rescored, strict=True)
+        ]
+        return judge_sketches(result, distances, self._thresholds)
 
     def _loaded(self) -> "LoadedModel":
         if self._model is None:
@@ -241,26 +297,27 @@ class Rescorer:
         return self._model
 
     @staticmethod
-    def _margins(model: "LoadedModel", samples: Sequence[Sample]) -> list[list[float]]:
-        from protocol.teacher_forcing import Answer, rescore  # noqa: PLC0415 - imports torch
+    def _rescored(model: "LoadedModel", samples: Sequence[Sample]) -> list["Rescored"]:
+        from protocol.teacher_forcing import (  # noqa: PLC0415 - imports torch
+            Answer,
+            Rescored,
+            rescore,
+        )
 
-        margins = [[float("inf")] * max(1, len(sample.output_ids)) for sample in samples]
-        scorable = [
-            index
+        answers = {
+            index: Answer(
+                prompt_ids=sample.prompt_ids, output_ids=sample.output_ids, nonce=sample.nonce
+            )
             for index, sample in enumerate(samples)
             if sample.output_ids
             and all(0 <= token < model.vocabulary_size for token in sample.output_ids)
+        }
+        scored = dict(zip(answers, rescore(model, list(answers.values())), strict=True))
+        unscorable = [
+            Rescored(margins=(float("inf"),) * max(1, len(sample.output_ids)), projections=())
+            for sample in samples
         ]
-        rescored = rescore(
-            model,
-            [
-                Answer(prompt_ids=samples[index].prompt_ids, output_ids=samples[index].output_ids)
-                for index in scorable
-            ],
-        )
-        for index, one in zip(scorable, rescored, strict=True):
-            margins[index] = list(one.margins)
-        return margins
+        return [scored.get(index, failed) for index, failed in enumerate(unscorable)]
 
 
 def _micrologits(margin: float) -> int:
@@ -277,8 +334,10 @@ def _between(low: Bound, high: Bound, sample_count: int) -> Bound:
     def interpolated(start: int, end: int) -> int:
         return -((start * (width - step) + end * step) // -width)
 
+    sketches = (low.sketch_ppm, high.sketch_ppm)
     return Bound(
         sample_count=sample_count,
         mean_micrologits=interpolated(low.mean_micrologits, high.mean_micrologits),
         exceeding_ppm=interpolated(low.exceeding_ppm, high.exceeding_ppm),
+        sketch_ppm=None if None in sketches else interpolated(*sketches),  # type: ignore[arg-type]
     )

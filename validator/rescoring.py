@@ -68,6 +68,8 @@ class ModelRescorer:
                 proof.Sample(
                     prompt_ids=self._encoded(model, sample.nonce, self._prompts[sample.index]),
                     output_ids=sample.output_ids,
+                    nonce=sample.nonce,
+                    sketch=sample.sketch,
                 )
                 for sample in samples
             ]
@@ -79,6 +81,8 @@ class ModelRescorer:
             threshold_micrologits=result.threshold_micrologits,
             thresholds_version=result.thresholds_version,
             passed=result.passed,
+            sketch_distance_ppm=result.sketch_distance_ppm,
+            sketch_threshold_ppm=result.sketch_threshold_ppm,
         )
 
     def _encoded(self, model: ModelRef, nonce: Nonce, prompt: str) -> tuple[int, ...]:

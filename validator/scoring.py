@@ -7,7 +7,7 @@ The rule, per valid report (verification report, section 6):
 V: the report passed every hard check. C: consistency with the other operators of the cell,
 full credit up to |z| = 2, none from 4: a plateau, so that copying a consensus gains nothing
 over measuring. G: coverage, more for cells with few operators. F: freshness, 1 for a report of
-this round. Q: quality of evidence, 1 until there are sketches and anchors. The level of the
+this round. Q: quality of evidence, a quarter more for sketches that hold. The level of the
 energy appears nowhere: whoever really ran the model gains nothing by lying about it.
 
 Statistics never punish beyond C. What does: two signed commitments to one round, which prove
@@ -65,7 +65,7 @@ _TOLERATED_PROOF_FAILURES = 1
 _MILLI = 10**3
 _NANO_PER_PPM = 10**3
 _MEDIAN_VARIANCE = Decimal("1.57")
-_QUALITY_PPM = PPM_ONE
+_SKETCH_BONUS_PPM = PPM_ONE // 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,7 +287,8 @@ def _accepted(
     consistency = consistency_ppm(z_milli)
     coverage = coverage_ppm(len(logs), crowd)
     freshness = freshness_ppm(0)
-    score = _product_ppm((PPM_ONE + consistency) // 2, coverage, freshness, _QUALITY_PPM)
+    quality = quality_ppm(verdict)
+    score = _product_ppm((PPM_ONE + consistency) // 2, coverage, freshness, quality)
     return MinerScore(
         miner=verdict.miner,
         operator=own,
@@ -295,7 +296,7 @@ def _accepted(
         consistency_ppm=consistency,
         coverage_ppm=coverage,
         freshness_ppm=freshness,
-        quality_ppm=_QUALITY_PPM,
+        quality_ppm=quality,
         z_milli=z_milli,
         report_score_ppm=score,
         average_score_ppm=_moved_average(card, verdict, score),
@@ -328,6 +329,15 @@ def _nothing(miner: Hotkey, operator: Coldkey, *, average: int) -> MinerScore:
         report_score_ppm=0,
         average_score_ppm=average,
     )
+
+
+def quality_ppm(verdict: Verdict) -> int:
+    """Q: 1, and a quarter more where the activation sketches hold too."""
+    proof = verdict.proof
+    if proof is None or proof.sketch_distance_ppm is None or proof.sketch_threshold_ppm is None:
+        return PPM_ONE
+    held = proof.sketch_distance_ppm <= proof.sketch_threshold_ppm
+    return PPM_ONE + (_SKETCH_BONUS_PPM if held else 0)
 
 
 def _moved_average(card: Scorecard, verdict: Verdict, score: int) -> int:

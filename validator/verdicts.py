@@ -18,7 +18,7 @@ from protocol.messages import (
 )
 from protocol.networks import Network
 from protocol.units import uwh_per_1k, watts
-from validator.checks import none_of, rejection_of
+from validator.checks import bounded, none_of, rejection_of
 from validator.hardware import is_simulated
 from validator.records import Seat
 
@@ -103,9 +103,16 @@ def describe_proof(proof: TokenProof) -> str:
     )
 
 
-def proof_finding(proof: TokenProof) -> Finding:
-    """Did the assigned model produce the sampled tokens?"""
-    return none_of("token_proof_count", int(not proof.passed))
+def proof_findings(proof: TokenProof) -> tuple[Finding, ...]:
+    """Did the assigned model produce the sampled tokens; and do the sketches say so too?
+
+    The sketch is evidence on top: a report without one, or with a poor one, is not rejected.
+    """
+    tokens = none_of("token_proof_count", int(not proof.passed))
+    distance, threshold = proof.sketch_distance_ppm, proof.sketch_threshold_ppm
+    if distance is None or threshold is None:
+        return (tokens,)
+    return tokens, bounded("sketch_distance_ppm", distance, high=threshold, hard=False)
 
 
 def refusal_record(rejection: Rejection) -> RefusalRecord:
