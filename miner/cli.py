@@ -1,6 +1,7 @@
 """The miner's command line: its commands, and how errors end.
 
-The commands are in `cli_measure`, `cli_models` and `cli_node`; they alone put the parts together.
+The commands are in `cli_runs`, `cli_measure`, `cli_models` and `cli_node`; they alone put the
+parts together.
 """
 
 import importlib.metadata
@@ -8,9 +9,10 @@ import sys
 
 from cyclopts import App
 
-from miner.cli_measure import measure, meter
+from miner.cli_measure import meter
 from miner.cli_models import fetch_model, list_models, verify_model
 from miner.cli_node import check, serve, settings, status
+from miner.cli_runs import compare, measure, verify
 from protocol.command_line import execute
 
 PROGRAM = "carbonbench-miner"
@@ -28,7 +30,7 @@ models_app = App(name="models", help="The open models that the network measures.
 models_app.command(list_models, name="list")
 models_app.command(fetch_model, name="fetch")
 models_app.command(verify_model, name="verify")
-for command in (check, measure, meter, serve, settings, status):
+for command in (check, measure, compare, verify, meter, serve, settings, status):
     app.command(command)
 app.command(models_app)
 

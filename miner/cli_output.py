@@ -26,12 +26,19 @@ def write_whole(path: Path, content: str) -> None:
     Raises:
         ConfigurationError: If the disk does not take it.
     """
+    scratch: Path | None = None
     try:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as partial:
+            scratch = Path(partial.name)
             partial.write(content)
-        Path(partial.name).replace(path)
+        scratch.replace(path)
     except OSError as error:
-        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+        if scratch is not None:
+            scratch.unlink(missing_ok=True)
+        raise ConfigurationError(
+            f"cannot write {path}: {error.strerror}",
+            hint="Make room on the disk, or choose another folder.",
+        ) from error
 
 
 def print_json(content: object) -> None:

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from miner.engine import TransformersEngine, choose_device, choose_dtype
+from miner.clock_watch import steady_clock
+from miner.devices import DeviceFacts
+from miner.engine import choose_device, choose_dtype
+from miner.engines import EngineName, build_engine
 from miner.estimate import EstimateMeter
 from miner.holdings import hold
 from miner.measurement import Measurement
@@ -22,13 +25,17 @@ from miner.meter import open_meter
 from miner.ports import Meter, Stamp, Watch
 from miner.refusals import NoDevicesError, NvmlMissingError, PynvmlShadowedError
 from miner.reporting import PromptRun, Task
-from miner.result import Host, Refusal, Result
-from protocol.errors import MeasurementError, WorkloadError
-from protocol.generation import cuda_uuids
+from miner.room import available_bytes, refuse_too_small, refuse_wrong_spread
+from miner.run_reporting import FinishedRun, Host, build_run_report
+from protocol.errors import ConfigurationError, MeasurementError, WorkloadError
+from protocol.generation import cuda_uuids, gpu_free_bytes
 from protocol.model_files import cache_dir, resolve_model
+from protocol.models import CATALOGUE, size_class_of
 from protocol.prompt_sources import load_prompts
 from protocol.prompts import AIES_PROMPT_COUNT
-from protocol.units import microseconds
+from protocol.run_report import RunReport
+from protocol.units import microseconds, milliseconds, seconds
+from protocol.weight_files import parameter_count
 from protocol.workload import (
     SMOKE_WORKLOAD_NAME,
     WORKLOAD_NAME,
@@ -42,7 +49,7 @@ T = TypeVar("T")
 LOCAL_SEED = b"carbonbench/local"
 """Seed of the tags of a local run: always the same, so that equal runs give equal tokens."""
 
-_DISTRIBUTIONS = ("carbonbench", "torch", "transformers")
+_DISTRIBUTIONS = ("carbonbench", "torch", "transformers", "vllm")
 _NO_GPU = (NvmlMissingError, NoDevicesError, PynvmlShadowedError)
 _SETS = {
     "aies": PromptSet.AI_ENERGY_SCORE,
@@ -64,6 +71,10 @@ class Wanted:
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     threads: int | None
     gpus: tuple[int, ...] | None
+    engine: EngineName = "transformers"
+    batch_size: int = 1
+    phases: bool = False
+    """Whether to run a prefill pass after the run, in a window of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +108,23 @@ def choose_texts(prompt_set: str, count: int) -> Texts:
         return Texts(prompt_set=standin, texts=load_prompts(standin, count))
 
 
-def local_workload(prompt_set: PromptSet, count: int, form: str) -> Workload:
-    """The workload of a local run; anything but the whole public set has the smoke name."""
+def local_workload(
+    prompt_set: PromptSet, count: int, form: str, *, batch_size: int = 1
+) -> Workload:
+    """The workload of a local run; anything but the whole public set has the smoke name.
+
+    Raises:
+        ConfigurationError: If the batch size is not positive.
+    """
+    if batch_size < 1:
+        raise ConfigurationError(f"a batch needs at least one prompt, not {batch_size}")
     whole = prompt_set is PromptSet.AI_ENERGY_SCORE and count == AIES_PROMPT_COUNT
     return Workload(
         name=WORKLOAD_NAME if whole else SMOKE_WORKLOAD_NAME,
         form=WorkloadForm(form),
         prompts=prompt_set,
         prompt_count=count,
+        batch_size=batch_size,
     )
 
 
@@ -112,20 +132,32 @@ class LocalRun:
     """A run that is ready to start.
 
     Raises:
-        WorkloadError: If model or prompts are not there or not right.
+        WorkloadError: If model or prompts are not there or not right, or memory is too small.
+        ConfigurationError: If the engine can't run as asked.
     """
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
+        self.prefill_refusal: MeasurementError | None = None
+        """Why the prefill pass gave no energy, if it was asked for and gave none."""
         chosen = choose_texts(wanted.prompt_set, wanted.prompts)
-        workload = local_workload(chosen.prompt_set, wanted.prompts, wanted.form)
+        workload = local_workload(
+            chosen.prompt_set, wanted.prompts, wanted.form, batch_size=wanted.batch_size
+        )
         self._device = choose_device(wanted.device)
-        held = hold(
-            resolve_model(wanted.model, cache_dir() / "models"),
-            choose_dtype(wanted.dtype, self._device),
+        dtype = choose_dtype(wanted.dtype, self._device)
+        held = hold(resolve_model(wanted.model, cache_dir() / "models"), dtype)
+        self.parameters = _parameters(held.ref.id, held.folder)
+        refuse_wrong_spread(size_class_of(self.parameters), self._device, len(cuda_uuids()))
+        refuse_too_small(
+            self.parameters,
+            dtype,
+            available_bytes=available_bytes(self._device, gpu_free_bytes()),
+            where="the GPU" if self._on_gpu else "this machine",
         )
         self.task = Task(model=held.ref, workload=workload, seed=LOCAL_SEED)
-        self._engine = TransformersEngine(
+        self._engine = build_engine(
+            wanted.engine,
             held=[held],
             prompts=lambda _workload: chosen.texts,
             device=self._device,
@@ -136,15 +168,33 @@ class LocalRun:
         """Load the model and warm it up."""
         self._engine.prepare(self.task, watch)
 
-    def run(self, watch: Watch) -> Result:
-        """The measured run."""
+    def run(self, watch: Watch, watch_prefill: Watch | None = None) -> RunReport:
+        """The measured run, and the prefill pass if it was asked for; unsigned.
+
+        Args:
+            watch: Called after each batch of the run.
+            watch_prefill: Called after each batch of the prefill pass; by default `watch`.
+        """
         with self._meter() as (meter, gpus):
             runs, measured = self._measured(meter, watch)
-        return Result(task=self.task, host=self._host(gpus), runs=runs, measured=measured)
+            prefill = None
+            if self._wanted.phases and isinstance(measured, Measurement):
+                prefill = self._prefill(meter, runs, watch_prefill or watch)
+        return build_run_report(
+            FinishedRun(
+                task=self.task,
+                parameters=self.parameters,
+                host=self._host(gpus),
+                runs=runs,
+                measured=measured,
+                prefill=prefill,
+                finished_unix_ms=int(milliseconds(seconds(time.time_ns()))),
+            )
+        )
 
     def _measured(
         self, meter: Meter[Measurement], watch: Watch
-    ) -> tuple[tuple[PromptRun, ...], Measurement | Refusal]:
+    ) -> tuple[tuple[PromptRun, ...], Measurement | MeasurementError]:
         finished: list[tuple[PromptRun, ...]] = []
 
         def work(stamp: Stamp) -> tuple[PromptRun, ...]:
@@ -152,15 +202,31 @@ class LocalRun:
             return finished[0]
 
         try:
-            return meter.measure(work, self._engine.synchronise)
+            with steady_clock():
+                return meter.measure(work, self._engine.synchronise)
         except MeasurementError as error:
             if not finished:
                 work(_clock())
-            return finished[0], Refusal.of(error)
+            return finished[0], error
+
+    def _prefill(
+        self, meter: Meter[Measurement], runs: tuple[PromptRun, ...], watch: Watch
+    ) -> Measurement | None:
+        inputs = [run.input_ids for run in runs]
+        try:
+            with steady_clock():
+                _, measured = meter.measure(
+                    lambda _stamp: self._engine.prefill(self.task, inputs, watch),
+                    self._engine.synchronise,
+                )
+        except MeasurementError as error:
+            self.prefill_refusal = error
+            return None
+        return measured
 
     @contextmanager
-    def _meter(self) -> Iterator[tuple[Meter[Measurement], tuple[tuple[str, str], ...]]]:
-        """What meters this run, and the (name, UUID) of the GPUs that it reads."""
+    def _meter(self) -> Iterator[tuple[Meter[Measurement], tuple[DeviceFacts, ...]]]:
+        """What meters this run, and the GPUs that it reads."""
         with ExitStack() as stack:
             try:
                 nvml = stack.enter_context(open_meter(self._wanted.gpus))
@@ -170,7 +236,7 @@ class LocalRun:
                 yield (EstimateMeter() if absent else RefusedMeter(error)), ()
                 return
             if self._on_gpu or nvml.is_simulated:
-                yield nvml, tuple((device.name, device.uuid) for device in nvml.devices)
+                yield nvml, nvml.devices
             else:
                 yield EstimateMeter(), ()  # the GPU is there, and the work is not on it
 
@@ -178,14 +244,30 @@ class LocalRun:
     def _on_gpu(self) -> bool:
         return self._device != "cpu"
 
-    def _host(self, gpus: tuple[tuple[str, str], ...]) -> Host:
-        versions = {name: importlib.metadata.version(name) for name in _DISTRIBUTIONS}
+    def _host(self, gpus: tuple[DeviceFacts, ...]) -> Host:
         return Host(
             engine=self._engine.name,
             device=self._device,
             gpus=gpus,
-            versions={"python": platform.python_version(), **versions},
+            platform=f"{platform.system()}-{platform.machine()}",
+            versions={"python": platform.python_version(), **_versions()},
         )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # vllm is optional
+    return found
+
+
+def _parameters(model_id: str, folder: Path) -> int:
+    """The catalogue's number of parameters, else what the files hold."""
+    known = [model.parameters for model in CATALOGUE if model.id == model_id]
+    return known[0] if known else parameter_count(folder)
 
 
 class RefusedMeter:

@@ -11,6 +11,25 @@ from cyclopts import App, CycloptsError
 from protocol.errors import Error
 
 EXIT_OUR_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+_EXIT_SIGNALLED = 128
+"""Plus the signal's number, as shells have it: 143 for SIGTERM."""
+
+
+class StoppedBySignal(KeyboardInterrupt):
+    """A signal that ends what is going on, as Ctrl-C does.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    @property
+    def status(self) -> int:
+        """The exit status that a shell gives for it."""
+        return _EXIT_SIGNALLED + self.number
 
 
 def execute(
@@ -28,16 +47,16 @@ def execute(
         arguments: The command line without the program's name.
         extra: Name of the extra that brings the role's parts.
         modules: Modules that come with it; another one missing is a defect.
-        interrupted: What to say after Ctrl-C.
+        interrupted: What to say after Ctrl-C, or a signal that stands for it.
     """
     try:
         status = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
         return EXIT_USAGE
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if interrupted:
             print(interrupted, file=sys.stderr)  # noqa: T201
-        return EXIT_INTERRUPTED
+        return stop.status if isinstance(stop, StoppedBySignal) else EXIT_INTERRUPTED
     except ModuleNotFoundError as error:
         if error.name not in modules:
             raise

@@ -191,6 +191,11 @@ def load_verifier(
     return loaded
 
 
+def gpu_free_bytes() -> tuple[int, ...]:
+    """Free memory of each GPU that torch sees; empty without CUDA."""
+    return tuple(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
+
+
 def cuda_uuids() -> tuple[str, ...]:
     """UUIDs of the GPUs that torch sees, without the `GPU-` of NVML; empty without CUDA."""
     count = torch.cuda.device_count()

@@ -46,14 +46,12 @@ class Model:
 
     @property
     def size_class(self) -> SizeClass:
-        """Class A to C by parameters (AI Energy Score, table 2)."""
-        if self.parameters <= _MAX_PARAMETERS_A:
-            return "A"
-        return "B" if self.parameters <= _MAX_PARAMETERS_B else "C"
+        """Class A to C by parameters."""
+        return size_class_of(self.parameters)
 
     def weights_bytes(self, dtype: Dtype) -> int:
         """Size of the weights in memory (bytes)."""
-        return self.parameters * _BYTES_PER_PARAMETER[dtype]
+        return weights_bytes(self.parameters, dtype)
 
     def memory_bytes(self, dtype: Dtype) -> int:
         """Memory that a run needs (bytes): the weights and a fifth more."""
@@ -145,6 +143,18 @@ CATALOGUE: tuple[Model, ...] = (
     ),
 )
 """All supported models; a model may appear at several revisions."""
+
+
+def size_class_of(parameters: int) -> SizeClass:
+    """The class of a model by its parameters (AI Energy Score, table 2)."""
+    if parameters <= _MAX_PARAMETERS_A:
+        return "A"
+    return "B" if parameters <= _MAX_PARAMETERS_B else "C"
+
+
+def weights_bytes(parameters: int, dtype: Dtype) -> int:
+    """Size of so many parameters in memory (bytes)."""
+    return parameters * _BYTES_PER_PARAMETER[dtype]
 
 
 def model_named(name: str, revision: str | None = None) -> Model:

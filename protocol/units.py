@@ -76,6 +76,11 @@ def seconds_from_us(duration_us: float) -> Seconds:
     return Seconds(duration_us / _US_PER_S)
 
 
+def seconds_from_ms(duration_ms: float) -> Seconds:
+    """Duration in s from ms."""
+    return Seconds(duration_ms / 1e3)
+
+
 def nanoseconds(duration: Seconds) -> Nanoseconds:
     """Duration in whole ns, rounded to nearest."""
     return Nanoseconds(round(duration * _NS_PER_S))

@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import errno
 import json
 import signal
 import subprocess
@@ -14,12 +15,17 @@ from typing import cast
 
 import pytest
 
+from miner import engines
 from miner.cli import run
+from miner.engine import TransformersEngine
 from miner.local_run import LocalRun
-from miner.ports import Watch
-from miner.tables import run_with_progress
+from miner.ports import Stamp, Watch
+from miner.progress import run_with_progress
+from miner.reporting import PromptRun, Task
+from protocol.wallet import create_dev_wallet
 from scripts.devnet.gpu.config import DeviceConfig, GpuConfig, Source
 from scripts.devnet.gpu.install import simulated_gpus
+from tests.support.keys import ALICE
 from tests.support.toy_model import save_toy_model
 
 WORKING = GpuConfig(
@@ -103,13 +109,112 @@ def test_equal_runs_give_equal_tokens(
     assert len(digests) == 1
 
 
-def test_the_result_is_also_written_to_a_file(
+def test_a_run_is_kept_plotted_verified_and_compared(
+    toy: Path, tmp_path: Path, gpu: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_dev_wallet("w", "h", tmp_path / "wallets", uri="//Alice")
+    wallet = ["--wallet-name", "w", "--wallet-hotkey", "h", "--wallet-path", "wallets"]
+    files = ["--output", "result.json", "--plot", "result.svg"]
+
+    assert measure(toy, "--prompts", "15", "--json", *wallet, *files) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert run(["verify", "result.json", "--signed-by", ALICE.hotkey, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == shown
+    assert (tmp_path / "result.svg").read_text().startswith("<?xml")
+
+    assert measure(toy, "--prompts", "15", "--form", "tagged", "--output", "other.json") == 0
+    assert run(["compare", "result.json", "other.json"]) == 0
+    compared = capsys.readouterr().out
+    assert "not ranked: the reports differ in workload" in compared
+    assert f"result.json, signed by {ALICE.hotkey}" in compared
+    assert "other.json, unsigned" in compared
+    assert run(["verify", "other.json", "--signed-by", ALICE.hotkey]) == 1
+
+
+def test_a_changed_report_is_refused(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    measure(toy, "--prompts", "1", "--json", "--output", "result.json")
+    create_dev_wallet("w", "h", tmp_path / "wallets", uri="//Alice")
+    wallet = ["--wallet-name", "w", "--wallet-hotkey", "h", "--wallet-path", "wallets"]
+    assert measure(toy, "--prompts", "1", *wallet, "--output", "result.json") == 0
+    text = (tmp_path / "result.json").read_text()
+    (tmp_path / "result.json").write_text(text.replace('"parameters": ', '"parameters": 1'))
 
-    written = json.loads((tmp_path / "result.json").read_text())
-    assert written == json.loads(capsys.readouterr().out)
+    assert run(["verify", "result.json"]) == 1
+    assert run(["compare", "result.json", "result.json"]) == 1
+    assert "signature does not match" in capsys.readouterr().err
+
+
+def test_phases_and_batches_are_shown(
+    toy: Path, gpu: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--prompts", "60", "--batch-size", "4", "--phases", "--form", "tagged", "--json"]
+
+    assert measure(toy, *options) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert found["workload"]["key"].endswith(":60/n10/b4")
+    assert found["phases"]["prefill"]["value"] > 0
+
+
+def test_a_comparison_needs_two(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", "one.json"]) == 1
+    assert "takes 2 to 26 reports, not 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--plot", "run.pdf"], "cannot plot to run.pdf"),
+        (["--wallet-name", "none", "--wallet-path", "."], "none"),
+        (["--engine", "vllm"], "vllm is not installed"),
+        (["--batch-size", "0"], "a batch needs at least one prompt"),
+    ],
+)
+def test_what_cannot_be_done_is_told_before_the_run(
+    toy: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert measure(toy, "--prompts", "1", *options) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_no_half_report(
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(_self: Path, _target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+
+    status = measure(toy, "--prompts", "1", "--output", "result.json", "--plot", "result.png")
+
+    assert status == 1
+    assert "cannot write result.json: No space left on device" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sigterm_in_the_window_voids_the_run(
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Terminated(TransformersEngine):
+        def run(self, task: Task, stamp: Stamp, watch: Watch) -> tuple[PromptRun, ...]:
+            stamp()
+            signal.raise_signal(signal.SIGTERM)
+            pytest.fail("the run went on")
+
+    monkeypatch.setattr(engines, "TransformersEngine", Terminated)
+
+    status = measure(toy, "--prompts", "3", "--output", "result.json")
+
+    assert status == 143
+    assert "the run is void, nothing was written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_cannot_be_written_is_told_before_the_run(

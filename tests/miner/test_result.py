@@ -1,54 +1,34 @@
-"""What `measure` makes of a run: figures with intervals, labels, the table."""
+"""What a run comes to: figures with intervals, labels, standing, the table."""
 
 import json
 
 import pytest
 from rich.console import Console
 
-from miner.measurement import Flag, Measurement, Method
+from miner.measurement import Measurement, Method
 from miner.refusals import CounterStuckError
-from miner.reporting import PromptRun, Task
-from miner.result import Host, Label, Refusal, Result, figure, latencies, result_json
-from miner.tables import print_result
-from protocol.checkup import Row, print_rows
-from protocol.units import Joules
+from miner.result import Label, Result, figure, latencies, result_json
+from miner.run_reporting import window_energy
+from miner.tables import print_result, print_rows
+from protocol.checkup import Row
+from protocol.errors import Error
+from protocol.messages import MeterKind
 from protocol.workload import FULL_PLAIN, FULL_TAGGED, SMOKE_TAGGED, Workload
-from tests.support.miner import MODEL
+from tests.support.runs import TWO_PROMPTS, measured, run_report
 
-S = 1_000_000_000
-
-
-def measured(method: Method = Method.COUNTER, *, half_width: float = 0.0) -> Measurement:
-    return Measurement(
-        start_ns=0,
-        end_ns=10 * S,
-        method=method,
-        energy=Joules(3_600.0),  # 1 Wh
-        deviation=Joules(half_width / 2),
-        half_width=Joules(half_width),
-        systematic_ppm=50_000,
-        devices=(),
-        flags=(Flag.PERSISTENCE_OFF,),
-    )
+STUCK = CounterStuckError("it stands")
+H100 = "NVIDIA H100 80GB HBM3"
 
 
 def result(
-    energy: Measurement | Refusal,
+    energy: Measurement | Error,
     *,
-    workload: Workload = SMOKE_TAGGED,
-    gpus: tuple[tuple[str, str], ...] = (("NVIDIA H100", "GPU-1"),),
+    workload: Workload = TWO_PROMPTS,
+    gpus: tuple[str, ...] = (H100,),
+    prefill: Measurement | None = None,
 ) -> Result:
-    """Two prompts of 40 input and 10 output tokens, 4 s and 6 s."""
-    runs = (
-        PromptRun((1,) * 40, (2,) * 10, (0, 0), (4_000_000, 1)),
-        PromptRun((1,) * 40, (2,) * 10, (4_000_000, 1), (10_000_000, 2)),
-    )
-    return Result(
-        task=Task(model=MODEL, workload=workload, seed=b""),
-        host=Host(engine="transformers", device="cuda:0", gpus=gpus, versions={"torch": "2"}),
-        runs=runs,
-        measured=energy,
-    )
+    report = run_report(energy, workload=workload, gpus=gpus, prefill=prefill)
+    return Result(report=report)
 
 
 def test_each_denominator_has_its_own_figure() -> None:
@@ -62,8 +42,8 @@ def test_each_denominator_has_its_own_figure() -> None:
 
 
 def test_an_interval_joins_edges_and_sensor_gain() -> None:
-    gain_alone = figure(measured(), 1_000)
-    with_edges = figure(measured(half_width=360.0), 1_000)
+    gain_alone = figure(window_energy(measured()), 1_000)
+    with_edges = figure(window_energy(measured(half_width=360.0)), 1_000)
 
     assert gain_alone.high / gain_alone.value == pytest.approx(1 + 1.96 * 0.05)
     wider = (0.1**2 + (1.96 * 0.05) ** 2) ** 0.5
@@ -73,21 +53,21 @@ def test_an_interval_joins_edges_and_sensor_gain() -> None:
 @pytest.mark.parametrize(
     ("energy", "gpus", "label"),
     [
-        (measured(), (("NVIDIA H100", "GPU-1"),), Label.MEASURED),
-        (measured(), (("SIMULATED H100-like", "GPU-1"),), Label.SIMULATED),
-        (measured(Method.TRACE), (("NVIDIA A2", "GPU-1"),), Label.MEASURED),
+        (measured(), (H100,), Label.MEASURED),
+        (measured(simulated=True), ("SIMULATED H100-like",), Label.SIMULATED),
+        (measured(Method.TRACE), ("NVIDIA A2",), Label.MEASURED),
         (measured(Method.ESTIMATE), (), Label.ESTIMATED),
-        (Refusal.of(CounterStuckError("it stands")), (("NVIDIA H100", "GPU-1"),), Label.REFUSED),
+        (STUCK, (H100,), Label.REFUSED),
     ],
 )
 def test_the_label_says_what_stands_behind_the_energy(
-    energy: Measurement | Refusal, gpus: tuple[tuple[str, str], ...], label: Label
+    energy: Measurement | Error, gpus: tuple[str, ...], label: Label
 ) -> None:
     assert result(energy, gpus=gpus).label is label
 
 
 def test_a_refusal_leaves_no_number_where_an_energy_would_be() -> None:
-    found = result_json(result(Refusal.of(CounterStuckError("it stands"))))
+    found = result_json(result(STUCK, prefill=measured()))
 
     refusal = found["refusal"]
     assert isinstance(refusal, dict)
@@ -96,6 +76,22 @@ def test_a_refusal_leaves_no_number_where_an_energy_would_be() -> None:
     energies = {name: value for name, value in found.items() if name.startswith("energy")}
     assert len(energies) == 4
     assert set(energies.values()) == {None}
+    assert found["phases"] is None
+
+
+def test_an_estimate_has_no_statistical_interval() -> None:
+    found = result_json(result(measured(Method.ESTIMATE), gpus=()))
+
+    assert found["energy"]["statistical_half_width_joules"] is None  # type: ignore[index]
+    assert found["status"] == "estimated"
+
+
+def test_a_prefill_pass_tells_the_phases_apart() -> None:
+    phases = result(measured(), prefill=measured(energy=900.0)).phases
+
+    assert phases is not None
+    assert phases.prefill.value == pytest.approx(125)
+    assert phases.decode_wh_per_1k_queries == pytest.approx(375)
 
 
 def test_only_the_whole_plain_workload_compares_with_ai_energy_score() -> None:
@@ -107,10 +103,37 @@ def test_only_the_whole_plain_workload_compares_with_ai_energy_score() -> None:
     assert not comparable(SMOKE_TAGGED)
 
 
+@pytest.mark.parametrize(
+    ("energy", "workload", "gpus", "stands"),
+    [
+        (measured(), FULL_PLAIN, (H100,), True),
+        (measured(), FULL_PLAIN, ("NVIDIA H100 PCIe",), False),
+        (measured(), FULL_PLAIN, (H100, "NVIDIA A100-SXM4-80GB"), False),
+        (measured(), FULL_TAGGED, (H100,), False),
+        (measured(simulated=True), FULL_PLAIN, (H100,), False),
+        (measured(Method.ESTIMATE), FULL_PLAIN, (), False),
+        (STUCK, FULL_PLAIN, (H100,), False),
+    ],
+)
+def test_only_a_measurement_on_the_published_gpu_gets_stars(
+    energy: Measurement | Error, workload: Workload, gpus: tuple[str, ...], stands: bool
+) -> None:
+    assert (result(energy, workload=workload, gpus=gpus).standing is not None) is stands
+
+
+def test_a_cell_names_all_that_must_be_equal() -> None:
+    cell = result(measured()).cell
+
+    assert (cell.gpu, cell.gpu_count, cell.power_limit_w) == (H100, 1, 700)
+    assert (cell.engine, cell.meter) == ("transformers", MeterKind.NVML)
+    assert cell.workload == TWO_PROMPTS.key
+
+
 def test_the_json_is_json() -> None:
     found = result_json(result(measured()))
 
     assert json.loads(json.dumps(found))["status"] == "measured"
+    assert found["model"]["size_class"] == "A"  # type: ignore[index]
     assert found["time"] == {
         "duration_seconds": 10.0,
         "output_tokens_per_second": 2.0,
@@ -120,7 +143,7 @@ def test_the_json_is_json() -> None:
 
 
 def test_one_prompt_has_one_latency() -> None:
-    assert latencies(result(measured()).runs[:1]) == (4.0, 4.0)
+    assert latencies(result(measured()).report.prompts[:1]) == (4.0, 4.0)
 
 
 def printed(found: Result) -> str:
@@ -139,8 +162,31 @@ def test_the_table_names_its_denominators_and_what_stands_behind_it() -> None:
     assert "not comparable with the AI Energy Score leaderboard" in shown
 
 
+def test_the_table_sets_stars_and_the_published_row_beside_a_comparable_run() -> None:
+    report = run_report(measured(energy=120.0), workload=FULL_PLAIN)
+    named = report.model.model_copy(update={"id": "meta-llama/Llama-3.1-8B"})
+
+    shown = printed(Result(report=report.model_copy(update={"model": named})))
+
+    assert "stars     ***.. by the AI Energy Score band rule, among 32 published" in shown
+    assert "quintile  3 of 5" in shown
+    assert "published 17.376 Wh per 1,000 queries, 3 of 5 stars (v1, same method" in shown
+    assert "class     A (8.03 billion parameters)" in shown
+
+
+def test_the_table_gives_the_reason_why_there_are_no_stars() -> None:
+    shown = printed(result(measured(), workload=FULL_PLAIN, gpus=("NVIDIA L40S",)))
+
+    assert "stars     none: they compare measurements on NVIDIA H100 80GB only" in shown
+
+
+def test_the_table_shows_phases_where_there_are_some() -> None:
+    assert "of which prefill" not in printed(result(measured()))
+    assert "of which prefill" in printed(result(measured(), prefill=measured(energy=900.0)))
+
+
 def test_the_table_of_a_refusal_gives_the_reason_and_no_figure() -> None:
-    shown = printed(result(Refusal.of(CounterStuckError("it stands"))))
+    shown = printed(result(STUCK))
 
     assert "counter_stuck: it stands" in shown
     assert "mean power" not in shown
