@@ -197,6 +197,33 @@ class GridShape:
     licence: str
 
 
+class Method(StrEnum):
+    """A way to say what an hour will be."""
+
+    PERSISTENCE = "persistence"
+    """The same hour of the day before."""
+    STALE = "stale"
+    """The report of three hours before."""
+    PROFILE = "profile"
+    """Mean times the typical hourly curve."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastError:
+    """How far a method was off in a zone: mean absolute error over the mean intensity."""
+
+    zone: ZoneId
+    method: Method
+    mean_absolute_error: float
+    hours: int
+    """Hours that it was measured on."""
+    source: str
+    licence: str
+
+
+ErrorTable = Mapping[tuple[ZoneId, Method], ForecastError]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
     """All tables; read once per process."""
@@ -212,6 +239,7 @@ class Catalogue:
     zone_levels: Sequence[GridLevel]
     country_levels: Sequence[GridLevel]
     shapes: Mapping[ZoneId, GridShape]
+    errors: ErrorTable
     content_digest: str
     """SHA-256 over all table files."""
 

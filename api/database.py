@@ -140,7 +140,7 @@ class GridReadingRow(Base):
     start: Mapped[datetime] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(sa.String(80), primary_key=True)
     signal: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
-    basis: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    basis: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     end: Mapped[datetime]
     intensity_g_per_kwh: Mapped[float]
     is_estimated: Mapped[bool]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from api import reference_schemas as shown
-from api.catalogue import Place
+from api.catalogue import ForecastError, Place
 from api.footprint import rounded
 from api.grid.intensity import Period
 from api.grid.shape import day_curve
@@ -47,6 +47,7 @@ def forecast_answer(release: Release, place: Place, now: datetime) -> bytes:
             hours=factors,
             cleanest_start=start + timedelta(hours=step),
             swing_percent=rounded(100 * (max(values) - min(values)) / mean),
+            errors=[_method_error(error) for error in release.ladder.errors_of(place)],
             meta=release.meta(),
         )
     )
@@ -96,6 +97,16 @@ def history_answer(release: Release, place: Place) -> bytes:
             withheld=len(readings) - len(open_ones),
             meta=release.meta(),
         )
+    )
+
+
+def _method_error(error: ForecastError) -> shown.MethodError:
+    return shown.MethodError(
+        method=error.method,
+        mean_absolute_error_percent=rounded(100 * error.mean_absolute_error),
+        hours=error.hours,
+        source=error.source,
+        licence=error.licence,
     )
 
 

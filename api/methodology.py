@@ -13,8 +13,8 @@ from protocol.messages import Status
 
 _TIERS = {
     Tier.LIVE: "reported for this very hour; known to within a factor of e^0.05",
-    Tier.LIVE_STALE: "the newest report, at most 3 hours old or with nothing better, moved along "
-    "the typical curve; its error grows to the measured one of persistence within a day",
+    Tier.LIVE_STALE: "the newest report, less than 24 hours old; its error grows with the root of "
+    "its age to the measured one of persistence",
     Tier.PERSISTENCE: "the same hour of the day before; error as measured over a year",
     Tier.PROFILE: "yearly level x typical hourly curve; error of the curve as measured",
     Tier.ANNUAL: "yearly mean of the zone; change since the year before, at least 5 %",

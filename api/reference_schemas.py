@@ -3,6 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 
+from api.catalogue import Method
 from api.energy import Regime
 from api.grid.intensity import Period, Tier
 from api.schemas import (
@@ -140,6 +141,18 @@ class GridNow(Answer):
     meta: Meta
 
 
+class MethodError(Answer):
+    """How far a method of saying an hour in advance was off in this zone."""
+
+    method: Method
+    mean_absolute_error_percent: float
+    """Of the zone's mean intensity."""
+    hours: int
+    """Hours that it was measured on."""
+    source: str
+    licence: str
+
+
 class GridForecast(Answer):
     """The next 24 hours of a zone."""
 
@@ -147,6 +160,8 @@ class GridForecast(Answer):
     hours: list[GridFactor]
     cleanest_start: datetime
     swing_percent: float
+    errors: list[MethodError]
+    """Measured errors of the methods; the tier of each hour names the one that was used."""
     meta: Meta
 
 

@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     """Key of the EIA's open data, for generation in the United States."""
     eia_url: Url = "https://api.eia.gov"
     """Base URL of the EIA."""
+    entso_e_token: SecretStr | None = None
+    """Security token of the ENTSO-E Transparency Platform, for generation in Europe."""
+    entso_e_url: Url = "https://web-api.tp.entsoe.eu"
+    """Base URL of the ENTSO-E Transparency Platform."""
     great_britain: bool = False
     """Whether GB Carbon Intensity is asked; it needs no key."""
     great_britain_url: Url = "https://api.carbonintensity.org.uk"

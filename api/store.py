@@ -5,10 +5,12 @@ those about the past from `api.archive`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from api.archive import keep_release
 from api.catalogue import ZoneId
@@ -40,6 +42,9 @@ __all__ = [
     "migrate",
     "shown_url",
 ]
+
+
+_READING_FIELDS = tuple(field.name for field in fields(Reading))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,22 +133,19 @@ class Store(Database):
 
     def keep_readings(self, readings: Sequence[Reading]) -> None:
         """Keep grid readings; a revised value replaces the one before."""
+        if not readings:
+            return
+        keys = ("zone", "start", "source", "signal", "basis")
+        values = [
+            {name: getattr(reading, name) for name in _READING_FIELDS} for reading in readings
+        ]
+        insert = postgres_insert if self.engine.dialect.name == "postgresql" else sqlite_insert
+        statement = insert(GridReadingRow)
+        revised = {name: statement.excluded[name] for name in _READING_FIELDS if name not in keys}
         with self.writing() as session:
-            for reading in readings:
-                session.merge(
-                    GridReadingRow(
-                        zone=reading.zone,
-                        start=reading.start,
-                        source=reading.source,
-                        signal=reading.signal,
-                        basis=reading.basis,
-                        end=reading.end,
-                        intensity_g_per_kwh=reading.intensity_g_per_kwh,
-                        is_estimated=reading.is_estimated,
-                        licence=reading.licence,
-                        is_redistributable=reading.is_redistributable,
-                    )
-                )
+            session.execute(
+                statement.on_conflict_do_update(index_elements=keys, set_=revised), values
+            )
 
     def readings_since(self, start: datetime) -> tuple[Reading, ...]:
         """Grid readings from a moment on, oldest first."""

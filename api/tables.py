@@ -13,9 +13,12 @@ from api.catalogue import (
     Access,
     Catalogue,
     Certainty,
+    ErrorTable,
     Evidence,
+    ForecastError,
     GridLevel,
     GridShape,
+    Method,
     Model,
     ModelSlug,
     Place,
@@ -60,21 +63,49 @@ def load_catalogue(folder: Path = DATA) -> Catalogue:
         zone_levels=tuple(_read(folder / "odbl" / "grid_annual.csv", _zone_level)),
         country_levels=tuple(_read(folder / "grid_country.csv", _country_level)),
         shapes=shapes,
+        errors=_errors(folder / "odbl" / "grid_errors.csv"),
         content_digest=_content_digest(folder),
     )
 
 
 def with_fitted_shapes(catalogue: Catalogue, path: Path) -> Catalogue:
-    """The catalogue with the curves that this node fitted to its own history, if it did."""
-    if not path.exists():
+    """The catalogue with the curves and errors of this node's own history, where it has them.
+
+    Args:
+        catalogue: The packaged tables.
+        path: File of fitted curves; measured errors lie beside it.
+    """
+    measured = errors_path(path)
+    own = [file for file in (path, measured) if file.exists()]
+    if not own:
         return catalogue
-    fitted = {shape.zone: shape for shape in _read(path, _shape)}
-    seen = hashlib.sha256(catalogue.content_digest.encode() + path.read_bytes())
+    shapes = {shape.zone: shape for shape in _read(path, _shape)} if path in own else {}
+    errors = _errors(measured) if measured in own else {}
+    seen = hashlib.sha256(catalogue.content_digest.encode())
+    for file in own:
+        seen.update(file.read_bytes())
     return replace(
         catalogue,
-        shapes={**catalogue.shapes, **fitted},
+        shapes={**catalogue.shapes, **shapes},
+        errors={**catalogue.errors, **errors},
         content_digest=seen.hexdigest(),
     )
+
+
+def errors_path(shapes: Path) -> Path:
+    """Where the measured errors lie that belong to a file of fitted curves."""
+    return shapes.with_name("grid_errors.csv")
+
+
+def write_errors(errors: Iterable[ForecastError], path: Path) -> None:
+    """Write measured errors in the form that `with_fitted_shapes` reads."""
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["zone", "method", "mae_relative", "hours", "source", "licence"])
+        for error in errors:
+            value = f"{error.mean_absolute_error:.6g}"
+            row = (error.zone, error.method, value, error.hours, error.source, error.licence)
+            writer.writerow(row)
 
 
 def write_shapes(shapes: Iterable[GridShape], path: Path) -> None:
@@ -231,6 +262,21 @@ def _single(line: Line) -> SingleRecord:
         gpu=line["gpu"],
         energy_wh_per_1k_queries=float(line["energy_wh_per_1k_queries"]),
         output_tokens_per_query=int(tokens) if tokens else None,
+        source=line["source"],
+        licence=line["licence"],
+    )
+
+
+def _errors(path: Path) -> ErrorTable:
+    return {(error.zone, error.method): error for error in _read(path, _error)}
+
+
+def _error(line: Line) -> ForecastError:
+    return ForecastError(
+        zone=ZoneId(line["zone"]),
+        method=Method(line["method"]),
+        mean_absolute_error=float(line["mae_relative"]),
+        hours=int(line["hours"]),
         source=line["source"],
         licence=line["licence"],
     )

@@ -41,6 +41,28 @@ async def ask(
         SourceError: For anything else that is not JSON under a 200, after three attempts where
             trying again may help.
     """
+    body = await fetch(client, url, params=params, headers=headers, auth=auth)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise SourceError("the answer is not JSON") from error
+
+
+async def fetch(
+    client: httpx.AsyncClient,
+    url: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    auth: tuple[str, str] | None = None,
+) -> bytes:
+    """The body of a 200.
+
+    Raises:
+        RefusedError: For 401 and 403.
+        SourceError: For any other answer or none, after three attempts where trying again may
+            help, and for a body that is too large.
+    """
     fault = SourceError("not asked")
     for attempt in range(ATTEMPTS):
         try:
@@ -50,7 +72,7 @@ async def ask(
             pause = PAUSE_SECONDS * 2**attempt
         else:
             if response.status_code == OK:
-                return _decoded(response)
+                return _bounded(response)
             fault = _fault(response)
             if response.status_code not in AGAIN:
                 raise fault
@@ -104,13 +126,10 @@ def rows(body: Json, *path: str) -> list[dict[str, Json]]:
     return found
 
 
-def _decoded(response: httpx.Response) -> Json:
+def _bounded(response: httpx.Response) -> bytes:
     if len(response.content) > MAX_BYTES:
         raise SourceError(f"more than {MAX_BYTES} bytes")
-    try:
-        return json.loads(response.content)
-    except (ValueError, RecursionError) as error:
-        raise SourceError("the answer is not JSON") from error
+    return response.content
 
 
 def _fault(response: httpx.Response) -> SourceError:

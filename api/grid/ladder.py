@@ -9,7 +9,15 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from api.catalogue import Catalogue, GridLevel, GridShape, Place, ZoneId
+from api.catalogue import (
+    Catalogue,
+    ForecastError,
+    GridLevel,
+    GridShape,
+    Method,
+    Place,
+    ZoneId,
+)
 from api.footprint import Z_95, Estimate, Factor
 from api.grid.intensity import History, Intensity, Period, Reading, Tier
 from api.grid.shape import span_mean
@@ -26,8 +34,12 @@ MAE_TO_SD = math.sqrt(math.pi / 2)
 """Standard deviation over mean absolute error of a normal deviate."""
 LIVE_SPREAD = 0.05
 """Reported hours are revised by a few per cent (our assumption)."""
+UNKNOWN_ERROR = 0.3
+"""Error of a day-old hour where nothing was measured: as in the worst zones that were."""
 STALE = timedelta(hours=24)
 HOUR = timedelta(hours=1)
+FRESH = 3 * HOUR
+"""Up to this age the newest report says more than yesterday's same hour."""
 
 
 class Ladder:
@@ -37,6 +49,7 @@ class Ladder:
         self._zone_levels = _by_area(catalogue.zone_levels)
         self._country_levels = _by_area(catalogue.country_levels)
         self._shapes = catalogue.shapes
+        self._errors = catalogue.errors
         self._history = history
         self._known: dict[tuple[str, Period, datetime], Intensity] = {}
 
@@ -65,16 +78,33 @@ class Ladder:
         if hour in reported:
             return _reported(reported[hour], Tier.LIVE, 0.0)
         newest = max((start for start in reported if start < hour), default=None)
-        shape = self._shapes.get(place.zone)
-        error = shape.mean_absolute_error if shape else 0.0
         if newest is not None and hour - newest < STALE:
             same_hour = reported.get(hour - STALE)
-            if same_hour is not None and hour - newest > 3 * HOUR:
+            error = self.error_of(place, Method.PERSISTENCE)
+            if same_hour is not None and hour - newest > FRESH:
                 return _reported(same_hour, Tier.PERSISTENCE, error)
-            # The error is taken to grow with the root of the age, to the curve's in a day.
-            aged = error * math.sqrt((hour - newest) / STALE)
-            return _reported(reported[newest], Tier.LIVE_STALE, aged)
+            return _reported(reported[newest], Tier.LIVE_STALE, self._aged(place, hour - newest))
         return self._typical(place, (hour,), Z_95 * MAE_TO_SD)
+
+    def error_of(self, place: Place, method: Method) -> float:
+        """Measured error of a method (share of the mean); the curve's where none was measured."""
+        found = self._errors.get((place.zone, method))
+        if found is not None:
+            return found.mean_absolute_error
+        shape = self._shapes.get(place.zone)
+        return shape.mean_absolute_error if shape else UNKNOWN_ERROR
+
+    def errors_of(self, place: Place) -> tuple[ForecastError, ...]:
+        """What is measured of each method in a place's zone."""
+        found = (self._errors.get((place.zone, method)) for method in Method)
+        return tuple(error for error in found if error is not None)
+
+    def _aged(self, place: Place, age: timedelta) -> float:
+        """Error of a report that is so old: it grows with the root of its age."""
+        measured = self._errors.get((place.zone, Method.STALE))
+        if measured is not None and age <= FRESH:
+            return measured.mean_absolute_error * math.sqrt(age / FRESH)
+        return self.error_of(place, Method.PERSISTENCE) * math.sqrt(age / STALE)
 
     def _month(self, place: Place, hour: datetime) -> Intensity:
         hours = _month_before(hour)

@@ -135,7 +135,7 @@ def test_a_fit_to_own_history_is_used_from_then_on(tmp_path: Path) -> None:
     ended = run("grid", "fit", API_DATA_DIR=str(tmp_path))
 
     assert ended.returncode == 0, ended.stderr
-    assert "ZA: mean error" in ended.stdout
+    assert "ZA: profile off by" in ended.stdout
     fitted = with_fitted_shapes(load_catalogue(), tmp_path / "grid_shape.csv")
     assert fitted.shapes[ZoneId("ZA")].coefficients[0] == pytest.approx(1.0, abs=0.05)
     assert fitted.content_digest != load_catalogue().content_digest

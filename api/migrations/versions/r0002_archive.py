@@ -33,10 +33,16 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("api_release") as table:
         table.add_column(sa.Column("body_digest", sa.String(64)))
+    # `lifecycle-production` has 20 characters: SQLite took it, PostgreSQL did not.
+    with op.batch_alter_table("api_grid_reading") as table:
+        table.alter_column("basis", type_=sa.String(32), existing_type=sa.String(16))
 
 
 def downgrade() -> None:
     """Drop them again."""
+    op.execute("DELETE FROM api_grid_reading WHERE LENGTH(basis) > 16")
+    with op.batch_alter_table("api_grid_reading") as table:
+        table.alter_column("basis", type_=sa.String(16), existing_type=sa.String(32))
     with op.batch_alter_table("api_release") as table:
         table.drop_column("body_digest")
     op.drop_table("api_row_change")
