@@ -143,8 +143,9 @@ def fit(
     from datetime import UTC, datetime, timedelta
 
     from api.catalogue import ZoneId
+    from api.grid.errors import measured_errors
     from api.grid.fitting import MIN_HOURS, fit_shape
-    from api.tables import write_shapes
+    from api.tables import errors_path, write_errors, write_shapes
 
     settings = _settings(data_dir=data_dir)
     store = _store(settings)
@@ -166,9 +167,20 @@ def fit(
             hint="Configure a live grid source and let the node serve for two months.",
         )
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    write_shapes(shapes.values(), settings.data_dir / FITTED_SHAPES)
-    for shape in shapes.values():
-        print(f"{shape.zone}: mean error {shape.mean_absolute_error:.1%} of the mean")
+    path = settings.data_dir / FITTED_SHAPES
+    write_shapes(shapes.values(), path)
+    errors = [
+        error
+        for (zone, source, licence), hours in longest
+        if zone in shapes
+        for error in measured_errors(zone, dict(hours), shapes[zone], f"own {source}", licence)
+    ]
+    write_errors(errors, errors_path(path))
+    for error in errors:
+        print(
+            f"{error.zone}: {error.method} off by {error.mean_absolute_error:.1%} of the mean "
+            f"over {error.hours} hours"
+        )
 
 
 def main() -> None:
@@ -254,6 +266,7 @@ def _sources(settings: "Settings", store: "Store", client: "httpx.AsyncClient") 
 def _grid_sources(settings: "Settings", client: "httpx.AsyncClient") -> "list[IntensitySource]":
     from api.grid.eia import Eia
     from api.grid.electricity_maps import ElectricityMaps
+    from api.grid.entso_e import EntsoE
     from api.grid.great_britain import GreatBritain
     from api.grid.watttime import WattTime
 
@@ -266,6 +279,9 @@ def _grid_sources(settings: "Settings", client: "httpx.AsyncClient") -> "list[In
         found.append(WattTime(client, settings.watttime_user, password, settings.watttime_url))
     if settings.eia_key:
         found.append(Eia(client, settings.eia_key.get_secret_value(), settings.eia_url))
+    if settings.entso_e_token:
+        token = settings.entso_e_token.get_secret_value()
+        found.append(EntsoE(client, token, settings.entso_e_url))
     if settings.great_britain:
         found.append(GreatBritain(client, settings.great_britain_url))
     return found
