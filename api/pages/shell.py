@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -140,8 +141,9 @@ class Site:
         return Response(html, problem.status, {"cache-control": "no-store"}, media_type=HTML)
 
 
+@cache
 def build_environment() -> jinja2.Environment:
-    """The templates with their filters."""
+    """The templates with their filters; compiled once in a process."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
