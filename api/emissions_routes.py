@@ -16,7 +16,7 @@ from api.footprint import rounded
 from api.problems import ProblemError
 from api.reference_routes import place_named
 from api.release import Holder, Release
-from api.routes import PROBLEMS, current
+from api.routes import BODY_PROBLEMS, PROBLEMS, current
 from api.schemas import Answer
 
 HOUR = timedelta(hours=1)
@@ -144,7 +144,7 @@ def _add_computed(router: APIRouter, holder: Holder) -> None:
         start = now.replace(minute=0, second=0, microsecond=0)
         return [_forecast(release, place_named(release, name), start, now) for name in location]
 
-    @router.post("/emissions/forecasts/batch")
+    @router.post("/emissions/forecasts/batch", responses=BODY_PROBLEMS)
     def forecasts(body: ForecastBatch) -> list[EmissionsForecast]:
         release, now = current(holder), holder.now()
         return [_requested(release, item, now) for item in body]
@@ -154,7 +154,7 @@ def _add_computed(router: APIRouter, holder: Holder) -> None:
         wanted = AverageRequest(location=location, startTime=startTime, endTime=endTime)
         return _average(current(holder), wanted)
 
-    @router.post("/emissions/average-carbon-intensity/batch")
+    @router.post("/emissions/average-carbon-intensity/batch", responses=BODY_PROBLEMS)
     def averages(body: AverageBatch) -> list[AverageIntensity]:
         release = current(holder)
         return [_average(release, item) for item in body]

@@ -4,12 +4,14 @@ The package carries its own dated price history; nothing is fetched. Imported la
 takes a tenth of a second and only a refresh needs it.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal
+from typing import Protocol
 
 from api.catalogue import Evidence, ProviderId
-from api.offerings import Price
+from api.offerings import Price, PriceBook
 from api.schemas import SourceState
+from protocol.errors import SourceError
 
 _PROVIDERS = {
     "aws-bedrock": "aws",
@@ -22,55 +24,102 @@ _PROVIDERS = {
 _ASKED = 1_000
 _PER_MTOK = Decimal(1_000)
 ABSURD_RATIO = 100
-"""A price this many times off the observed one is an error, not a price change."""
+"""A price this many times off the one before is an error, not a price change."""
+_Key = tuple[ProviderId, str, str]
 
 
-class GenaiPrices:
-    """The `PriceBook` behind every row whose price does not depend on the region."""
+class Book(PriceBook, Protocol):
+    """A price book with a name."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the table of sources."""
+        ...
+
+
+class SteadyPrices:
+    """A price book behind a quarantine: what jumps 100-fold does not get in.
+
+    A price is held against the one that was accepted before, at first against the observed one
+    of the tables. While a price is in quarantine, or the book does not deliver, the accepted one
+    goes on under the day of its own observation.
+    """
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._accepted: dict[_Key, Price] = {}
+        self._quarantined: dict[_Key, str] = {}
+        self._fault = ""
+
+    def price(self, evidence: Evidence, now: datetime) -> Price | None:
+        """The book's price if it can be true, else the last one that could."""
+        key = (evidence.provider, evidence.provider_model, evidence.region)
+        try:
+            found = self._book.price(evidence, now)
+            self._fault = ""
+        except SourceError as fault:
+            self._fault = str(fault)
+            return self._accepted.get(key)
+        if found is None:
+            return None
+        if self._is_absurd(found, evidence, self._accepted.get(key)):
+            self._quarantined[key] = (
+                f"{evidence.provider} {evidence.provider_model}: "
+                f"{found.input_usd_per_mtok} in, {found.output_usd_per_mtok} out"
+            )
+            return self._accepted.get(key)
+        self._quarantined.pop(key, None)
+        self._accepted[key] = found
+        return found
+
+    def states(self) -> tuple[SourceState, ...]:
+        """The price book as last read, with what was put into quarantine."""
+        absurd = sorted(self._quarantined.values())
+        known = f"{len(self._accepted)} prices"
+        if absurd:
+            known += f", {len(absurd)} in quarantine, {ABSURD_RATIO}-fold off: "
+            known += "; ".join(absurd[:5])
+        newest = max((price.observed for price in self._accepted.values()), default=None)
+        return (
+            SourceState(
+                name=self._book.name,
+                kind="prices",
+                state="unreachable" if self._fault else "ok",
+                detail=self._fault or known,
+                data_as_of=datetime.combine(newest, time(), UTC) if newest else None,
+                entries=None,
+                validator=None,
+            ),
+        )
+
+    def _is_absurd(self, found: Price, evidence: Evidence, accepted: Price | None) -> bool:
+        before = accepted or evidence
+        return is_absurd(found.input_usd_per_mtok, before.input_usd_per_mtok) or is_absurd(
+            found.output_usd_per_mtok, before.output_usd_per_mtok
+        )
+
+
+class GenaiBook:
+    """What the installed package says."""
 
     def __init__(self) -> None:
         import genai_prices  # noqa: PLC0415 - see the module's docstring
 
         self._package = genai_prices
-        self._source = f"genai-prices {genai_prices.__version__}"
+        self.name = f"genai-prices {genai_prices.__version__}"
         self._unknown: set[tuple[ProviderId, str]] = set()
-        self._quarantined: dict[tuple[ProviderId, str], str] = {}
 
     def price(self, evidence: Evidence, now: datetime) -> Price | None:
         """What the package knows for this provider's name of the model."""
         found = self._ask(evidence.provider, evidence.provider_model, now)
         if found is None:
             return None
-        asked, answered = found
-        observed = (evidence.input_usd_per_mtok, evidence.output_usd_per_mtok)
-        if is_absurd(asked, observed[0]) or is_absurd(answered, observed[1]):
-            self._quarantined[evidence.provider, evidence.provider_model] = (
-                f"{evidence.provider} {evidence.provider_model}: {asked:f} in, {answered:f} out"
-            )
-            return None
-        self._quarantined.pop((evidence.provider, evidence.provider_model), None)
         return Price(
-            input_usd_per_mtok=asked,
-            output_usd_per_mtok=answered,
+            input_usd_per_mtok=found[0],
+            output_usd_per_mtok=found[1],
             observed=now.date(),
-            source=self._source,
+            source=self.name,
             licence="MIT",
-        )
-
-    def states(self) -> tuple[SourceState, ...]:
-        """The price book as last read, with what was put into quarantine."""
-        absurd = sorted(self._quarantined.values())
-        detail = f"{len(absurd)} prices in quarantine, {ABSURD_RATIO}-fold off the observed ones"
-        return (
-            SourceState(
-                name=self._source,
-                kind="prices",
-                state="ok",
-                detail="; ".join([detail, *absurd[:5]]) if absurd else "no price is in quarantine",
-                data_as_of=None,
-                entries=None,
-                validator=None,
-            ),
         )
 
     def _ask(
@@ -97,6 +146,13 @@ class GenaiPrices:
         return answer.input_price * _PER_MTOK, answer.output_price * _PER_MTOK
 
 
+class GenaiPrices(SteadyPrices):
+    """The prices of every row that does not depend on the region."""
+
+    def __init__(self) -> None:
+        super().__init__(GenaiBook())
+
+
 class NoPrices:
     """A `PriceBook` without a page: the observed prices of the tables stand."""
 
@@ -109,10 +165,12 @@ class NoPrices:
         return ()
 
 
-def is_absurd(price: Decimal, observed: Decimal | None) -> bool:
-    """Whether a price is 100-fold off what was observed, or not positive."""
+def is_absurd(price: Decimal | None, before: Decimal | None) -> bool:
+    """Whether a price is 100-fold off what it was, or not positive."""
+    if price is None:
+        return False
     if price <= 0:
         return True
-    if not observed:
+    if not before:
         return False
-    return max(price / observed, observed / price) >= ABSURD_RATIO
+    return max(price / before, before / price) >= ABSURD_RATIO

@@ -34,6 +34,8 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
     422: _PROBLEM,
     503: _PROBLEM,
 }
+BODY_PROBLEMS: dict[int | str, dict[str, object]] = {400: _PROBLEM, 413: _PROBLEM}
+"""What a request with a body may also meet."""
 
 
 class _Selection(BaseModel):
