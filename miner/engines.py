@@ -20,6 +20,7 @@ def build_engine(
     prompts: Callable[[Workload], Sequence[str]],
     device: str,
     threads: int | None = None,
+    sketch: bool = False,
 ) -> PromptEngine:
     """The engine of that name over some models.
 
@@ -29,10 +30,13 @@ def build_engine(
         prompts: The texts of a workload, in order.
         device: Torch device, as `miner.engine.choose_device` gives it.
         threads: CPU threads; None leaves torch's setting. vllm has its own way.
+        sketch: Whether tagged runs also sketch the hidden states; vllm does not show them.
 
     Raises:
         ConfigurationError: If the engine is not installed, or can't run on the device.
     """
     if name == "vllm":
         return VllmEngine(held=held, prompts=prompts, device=device, gpu_count=len(cuda_uuids()))
-    return TransformersEngine(held=held, prompts=prompts, device=device, threads=threads)
+    return TransformersEngine(
+        held=held, prompts=prompts, device=device, threads=threads, sketch=sketch
+    )

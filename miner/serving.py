@@ -11,7 +11,8 @@ from pathlib import Path
 import structlog
 
 from miner.archive import FileArchive, data_folder, rounds_folder
-from miner.engine import TransformersEngine, choose_device, choose_dtype
+from miner.engine import PromptEngine, choose_device, choose_dtype
+from miner.engines import build_engine
 from miner.gpu_lock import lock_folder, locked_gpus
 from miner.holdings import hold_all
 from miner.meter import open_meter
@@ -98,7 +99,7 @@ def _verifier(folder: Path, hotkey: Hotkey) -> Iterator[RequestVerifier]:
         yield RequestVerifier(self_hotkey=hotkey, nonces=nonces, max_body_bytes=MAX_BODY_BYTES)
 
 
-def open_engine(settings: Settings) -> TransformersEngine:
+def open_engine(settings: Settings) -> PromptEngine:
     """The engine over the offered models and the network's prompts, both checked."""
     device = choose_device(settings.device)
     workload = settings.profile.workload
@@ -108,13 +109,18 @@ def open_engine(settings: Settings) -> TransformersEngine:
         settings.models_dir or cache_dir() / "models",
         choose_dtype(settings.dtype, device),
     )
-    return TransformersEngine(
-        held=held, prompts=lambda _workload: texts, device=device, threads=settings.threads
+    return build_engine(
+        settings.engine,
+        held=held,
+        prompts=lambda _workload: texts,
+        device=device,
+        threads=settings.threads,
+        sketch=settings.sketch,
     )
 
 
 @contextlib.contextmanager
-def open_round_meter(settings: Settings, engine: TransformersEngine) -> Iterator[RoundMeter]:
+def open_round_meter(settings: Settings, engine: PromptEngine) -> Iterator[RoundMeter]:
     """NVML over the GPUs that the engine computes on, for this process alone."""
     with open_meter(settings.gpus) as meter:
         refuse_unmetered(meter, engine.device)

@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     """Folder that holds fetched models; the cache folder by default."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format: auto is bfloat16 on a GPU and float32 on a CPU."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """Inference engine; figures of two engines never mix. vllm has to be installed."""
+    sketch: bool = True
+    """Whether reports carry sketches of hidden states: better evidence, a higher score."""
     device: str = "auto"
     """Torch device: cpu, cuda:0, spread (layers over all GPUs), or auto: the first GPU if any."""
     threads: Annotated[int, Field(ge=1)] | None = None
