@@ -121,6 +121,17 @@ def test_a_kill_just_after_the_commitment_appeared_does_not_harm_it(
     assert archive.commitment(RoundNumber(7)) == first
 
 
+def test_room_is_made_sure_of_before_a_run(tmp_path: Path) -> None:
+    FileArchive(tmp_path / "new", keep_rounds=5).make_room()
+    with pytest.raises(StoreError, match="MiB are left") as refusal:
+        FileArchive(tmp_path / "new", keep_rounds=5, room_bytes=2**62).make_room()
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot write"):
+        FileArchive(tmp_path / "file", keep_rounds=5).make_room()
+
+    assert "MINER_KEEP_ROUNDS" in refusal.value.hint
+
+
 def test_a_full_disk_is_told_and_loses_nothing(
     archive: FileArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from miner.gpu_lock import locked_gpus
 from miner.serving import serve
 from miner.settings import Settings, load_settings
 from protocol.auth import SignedRequests
@@ -92,6 +93,20 @@ async def test_a_wallet_that_is_not_there_is_told_before_anything_is_loaded(
         await serve(settings(tmp_path, "ws://127.0.0.1:9"))
 
     assert not list((tmp_path / "data").glob("*-2-*"))
+
+
+async def test_a_second_miner_on_a_gpu_is_told_at_its_start(tmp_path: Path) -> None:
+    create_dev_wallet("miner", "hot", tmp_path / "wallets", uri="//serving")
+    wanted = settings(tmp_path, "ws://127.0.0.1:9")
+
+    with (
+        simulated_gpus(GPU) as gpus,
+        locked_gpus([gpus.devices[0].uuid], tmp_path / "locks"),
+        pytest.raises(ConfigurationError, match="another miner uses the GPU") as refusal,
+    ):
+        await serve(wanted)
+
+    assert "MINER_GPUS" in refusal.value.hint
 
 
 async def test_a_chain_that_is_away_at_the_start_is_told(tmp_path: Path) -> None:
