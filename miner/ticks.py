@@ -9,6 +9,8 @@ from statistics import fmean, median
 from miner.refusals import CounterBackwardsError, CounterResetError, CounterStuckError
 
 _LEAST_CALIBRATION_TICKS = 3
+_TIMED_SHARE = 0.1
+"""A change is well enough timed for the period when its time is known to 10 % of it."""
 _BLUR_FACTOR = 2
 _SIGMAS = 3
 """How many standard deviations a period may be off."""
@@ -100,27 +102,55 @@ def find_ticks(readings: Iterable[Reading]) -> tuple[Tick, ...]:
 def calibrate_tick(ticks: Sequence[Tick]) -> TickCalibration:
     """The update period, from changes seen by fast polling.
 
-    Changes that were missed between two readings count as the whole number of periods that
-    they span.
+    A straight line through the well-timed changes over their number, weighted by how well each
+    is timed. On a busy machine some polls come late; the ends of the series may be among them,
+    so their distance alone would not do. Changes that were missed between two readings count
+    as the whole number of periods that they span.
 
     Raises:
         CounterStuckError: If there are fewer than three changes.
     """
     if len(ticks) < _LEAST_CALIBRATION_TICKS:
         raise CounterStuckError(f"the energy counter changed only {len(ticks)} times")
-    gaps = [later.at_ns - tick.at_ns for tick, later in pairwise(ticks)]
-    typical = median(gaps)
-    counts = [max(1, round(gap / typical)) for gap in gaps]
-    period = sum(gaps) / sum(counts)
-    off = fmean((gap - count * period) ** 2 for gap, count in zip(gaps, counts, strict=True))
-    pairs = pairwise(tick.half_width_ns for tick in ticks)
-    blur = fmean((first**2 + second**2) / 3 for first, second in pairs)
+    typical = median(later.at_ns - tick.at_ns for tick, later in pairwise(ticks))
+    timed = [tick for tick in ticks if tick.half_width_ns <= _TIMED_SHARE * typical]
+    if len(timed) < _LEAST_CALIBRATION_TICKS:
+        timed = list(ticks)  # none is well timed: they must do
+    numbers = _numbered(timed, typical)
+    rough = (timed[-1].at_ns - timed[0].at_ns) / numbers[-1]
+    jitter = _jitter(timed, numbers, rough)
+    weights = [1 / (tick.half_width_ns**2 / 3 + jitter**2 + 1) for tick in timed]
+    centre = fmean(numbers, weights)
+    middle = fmean([tick.at_ns for tick in timed], weights)
+    parts = list(zip(weights, numbers, timed, strict=True))
+    lever = sum(weight * (number - centre) ** 2 for weight, number, _ in parts)
+    moment = sum(
+        weight * (number - centre) * (tick.at_ns - middle) for weight, number, tick in parts
+    )
+    period = moment / lever
     return TickCalibration(
         period_ns=round(period),
-        jitter_ns=round(sqrt(max(0.0, off - blur))),
-        drift_ns=sqrt(off) / sum(counts),
-        count=len(gaps),
+        jitter_ns=round(_jitter(timed, numbers, period)),
+        drift_ns=1 / sqrt(lever),
+        count=len(ticks) - 1,
     )
+
+
+def _numbered(ticks: Sequence[Tick], typical_ns: float) -> list[int]:
+    """Which tick of the counter each one is, the first being 0."""
+    numbers = [0]
+    for tick, later in pairwise(ticks):
+        numbers.append(numbers[-1] + max(1, round((later.at_ns - tick.at_ns) / typical_ns)))
+    return numbers
+
+
+def _jitter(ticks: Sequence[Tick], numbers: Sequence[int], period_ns: float) -> float:
+    """Standard deviation of the interval between ticks, what polling adds taken off."""
+    off, blur = [], []
+    for (tick, later), (number, following) in zip(pairwise(ticks), pairwise(numbers), strict=True):
+        off.append((later.at_ns - tick.at_ns - (following - number) * period_ns) ** 2)
+        blur.append((tick.half_width_ns**2 + later.half_width_ns**2) / 3)
+    return sqrt(max(0.0, fmean(off) - fmean(blur)))
 
 
 def best_timed(ticks: Sequence[Tick]) -> list[Tick]:
