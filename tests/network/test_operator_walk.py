@@ -117,9 +117,10 @@ class Operator:
 
     async def _see(self, promised: list[str]) -> None:
         """The promised lines are printed, in this order; a service is given time."""
-        async with asyncio.timeout(_STEP_SECONDS):
-            while (missing := first_missing(promised, self._printed())) and self._is_going_on():
-                await asyncio.sleep(0.2)
+        ends = asyncio.get_running_loop().time() + _STEP_SECONDS
+        while (missing := first_missing(promised, self._printed())) and self._is_going_on():
+            assert asyncio.get_running_loop().time() < ends, f"{missing}\n{self._printed()}"
+            await asyncio.sleep(0.2)
         assert missing is None, f"not printed: {missing}\n{self._printed()}"
 
     def _printed(self) -> str:
