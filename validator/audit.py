@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from protocol.canonical import Json, canonical_json, message_digest, parse
 from protocol.constants import LOG_ENTRY_MAX_BYTES
 from protocol.errors import ProtocolError, RejectionCode
-from protocol.ids import Coldkey, Hotkey, RoundNumber, Uid
+from protocol.ids import Coldkey, Digest, Hotkey, RoundNumber, Uid
 from protocol.merkle import MerkleTree
 from protocol.messages import MinerScore, RoundRecord, TreeHead, Verdict
 from protocol.signing import Signed, verify
@@ -62,6 +62,8 @@ class _Book:
         default_factory=lambda: defaultdict(list)
     )
     last_round: int = -1
+    is_whole: bool = True
+    """Whether every entry so far could be read: else later rounds cannot be recomputed."""
 
 
 def audit(entries: Sequence[Json], head: Json, *, validator: Hotkey | None = None) -> AuditReport:
@@ -114,15 +116,34 @@ class _Auditor:
         verdicts: list[tuple[int, Verdict]] = []
         for position, entry in enumerate(entries):
             message = self._read(position, entry)
-            if isinstance(message, Verdict):
-                self._counts["verdicts"] += 1
-                verdicts.append((position, message))
-            elif isinstance(message, RoundRecord):
+            if message is None:
+                self._book.is_whole = False
+                verdicts = verdicts if _kind(entry) == "verdict" else []
+            elif isinstance(message, Verdict):
+                verdicts = self._admit(position, message, verdicts)
+            else:
                 self._counts["rounds"] += 1
                 self._check_round(position, message, verdicts)
                 verdicts = []
-        if verdicts:
-            self._fault(verdicts[0][0], "verdicts at the end belong to no round record")
+        if verdicts and self._book.is_whole:
+            self._fault(len(entries), f"the record of round {verdicts[0][1].round} is missing")
+
+    def _admit(
+        self, position: int, verdict: Verdict, before: list[tuple[int, Verdict]]
+    ) -> list[tuple[int, Verdict]]:
+        """The open round's verdicts with one more; a new round begins only after a record."""
+        self._counts["verdicts"] += 1
+        book = self._book
+        if verdict.round <= book.last_round:
+            self._fault(position, f"a verdict of round {verdict.round} stands after its record")
+            book.is_whole = False
+            return before
+        if before and verdict.round > before[0][1].round:
+            if book.is_whole:
+                what = f"the record of round {before[0][1].round} is missing here"
+                self._fault(position, what)
+            book.is_whole, before = False, []
+        return [*before, (position, verdict)]
 
     def _read(self, position: int, entry: Json) -> Verdict | RoundRecord | None:
         kind = _kind(entry)
@@ -142,13 +163,40 @@ class _Auditor:
         book = self._book
         if record.round <= book.last_round:
             self._fault(position, f"round {record.round} follows round {book.last_round}")
+        was_whole = book.is_whole
+        verdicts = self._in_sequence(position, record, found)
         for place, verdict in found:
-            for what in (*_verdict_faults(verdict, record), *_exclusion_faults(verdict, book)):
+            for what in _verdict_faults(verdict, record):
                 self._fault(place, what)
-        verdicts = tuple(verdict for _, verdict in found)
-        for what in _round_faults(record, verdicts, book):
+            for what in _exclusion_faults(verdict, book) if was_whole else ():
+                self._fault(place, what)
+        for what in _round_faults(record, verdicts, book) if book.is_whole else ():
             self._fault(position, what)
         _enter(book, record, verdicts)
+
+    def _in_sequence(
+        self, position: int, record: RoundRecord, found: Sequence[tuple[int, Verdict]]
+    ) -> tuple[Verdict, ...]:
+        """The verdicts that the record names, in its order; says which are not as it says."""
+        due = {Digest(digest): place for place, digest in enumerate(record.verdict_digests)}
+        known: dict[Digest, tuple[int, Verdict]] = {}
+        for place, verdict in found:
+            digest = message_digest(verdict)
+            if digest not in due or digest in known:
+                what = "stands here again" if digest in known else "is not named by its record"
+                self._fault(place, f"a verdict of round {verdict.round} {what}")
+            else:
+                known[digest] = (place, verdict)
+        in_order = sorted(known, key=lambda digest: due[digest])
+        for digest, (place, _), right in zip(known, known.values(), in_order, strict=True):
+            if digest != right:
+                self._fault(place, f"out of order: verdict {right} belongs here")
+        missing = next((digest for digest in due if digest not in known), None)
+        if missing is not None and self._book.is_whole:
+            later = [place for one, (place, _) in known.items() if due[one] > due[missing]]
+            self._fault(min(later, default=position), f"verdict {missing} is missing here")
+            self._book.is_whole = False
+        return tuple(known[digest][1] for digest in in_order)
 
     def _fault(self, position: int | None, what: str) -> None:
         self._faults.append(Fault(position=position, what=what))
@@ -198,9 +246,6 @@ def _round_faults(record: RoundRecord, verdicts: Sequence[Verdict], book: _Book)
     miners = [verdict.miner for verdict in verdicts]
     if miners != sorted(set(miners)):
         yield "the verdicts are not one per miner in hotkey order"
-        return
-    if tuple(message_digest(verdict) for verdict in verdicts) != record.verdict_digests:
-        yield "the verdicts before the record are not those that it names"
         return
     operators = {Hotkey(score.miner): Coldkey(score.operator) for score in record.scores}
     if not set(miners) <= operators.keys():
@@ -303,8 +348,9 @@ def _changed_fields(have: object, want: object) -> str:
 
 def _kind(entry: Json) -> str:
     payload = entry.get("payload") if isinstance(entry, dict) else None
-    kind = payload.get("kind") if isinstance(payload, dict) else None
-    return "verdict" if kind == "verdict" else "round"
+    if not isinstance(payload, dict):
+        return "verdict"
+    return "round" if "verdict_digests" in payload or payload.get("kind") == "round" else "verdict"
 
 
 def _bytes(value: Json) -> bytes:

@@ -12,6 +12,8 @@ from protocol.errors import SourceError
 
 _PAGE_ENTRIES = 500
 _PAGE_MAX_BYTES = 64 * 1024 * 1024
+_HEAD, _ENTRIES, _END = '{"head":', ',\n"entries":[\n', "\n]}\n"
+"""An exported file: one line for the head, one for each entry."""
 _HINT = "Give the address of a validator's log server, such as http://host:8092, or a file."
 
 
@@ -47,7 +49,9 @@ def save_log(log: ExportedLog, path: Path) -> None:
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(json.dumps({"head": log.head, "entries": log.entries}), "utf-8")
+        partial.write_text(
+            _HEAD + _line(log.head) + _ENTRIES + ",\n".join(map(_line, log.entries)) + _END, "utf-8"
+        )
         partial.replace(path)
     except OSError as error:
         raise SourceError(f"cannot write {path}: {error.strerror}") from error
@@ -55,12 +59,47 @@ def save_log(log: ExportedLog, path: Path) -> None:
 
 def _from_file(path: Path) -> ExportedLog:
     try:
-        content = json.loads(path.read_text("utf-8"))
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        content = _content(text)
         return ExportedLog(head=content["head"], entries=tuple(content["entries"]))
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror}", hint=_HINT) from error
     except (ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{path} is no exported log: {error}", hint=_HINT) from error
+
+
+def _content(text: str) -> dict[str, Any]:
+    """What an exported file says; line by line where it is no JSON any more.
+
+    An entry that cannot be read becomes null, so that the audit can say which one it was.
+
+    Raises:
+        ValueError: If it never was an exported log.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError:
+        if not (text.startswith(_HEAD) and _ENTRIES in text and text.endswith(_END)):
+            raise
+        head, _, entries = text.removeprefix(_HEAD).removesuffix(_END).partition(_ENTRIES)
+        lines = entries.split(",\n") if entries else []
+        content = {"head": _parsed(head), "entries": [_parsed(line) for line in lines]}
+    if not isinstance(content, dict):
+        raise TypeError("not an object")
+    return content
+
+
+def _parsed(line: str) -> Json:
+    try:
+        parsed: Json = json.loads(line)
+    except ValueError:
+        return None
+    return parsed
+
+
+def _line(entry: Json) -> str:
+    """One entry on a line of its own, without a byte that means nothing."""
+    return json.dumps(entry, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _from_url(url: str, http: httpx.Client) -> ExportedLog:

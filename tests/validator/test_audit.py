@@ -3,12 +3,14 @@
 import asyncio
 import copy
 import json
+import random
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from protocol.canonical import canonical_bytes, canonical_json
+from protocol.canonical import Json, canonical_bytes, canonical_json
 from protocol.ids import Hotkey
 from protocol.merkle import MerkleTree
 from protocol.messages import RoundRecord, TreeHead, Verdict
@@ -18,6 +20,7 @@ from tests.support.keys import DevSigner
 from tests.support.simulator import SimulatedMiner
 from tests.support.validator import Simulation
 from validator.audit import AuditReport, audit
+from validator.log_source import ExportedLog, read_log, save_log
 
 VALIDATOR = DevSigner("//Validator")
 Entries = list[dict[str, Any]]
@@ -94,28 +97,67 @@ def test_an_honest_log_holds(log: tuple[Entries, dict[str, Any]]) -> None:
     assert (report.entry_count, report.round_count, report.verdict_count) == (24, 3, 21)
 
 
-def test_a_changed_byte_is_named(log: tuple[Entries, dict[str, Any]]) -> None:
-    entries, head = copy.deepcopy(log)
-    entries[4]["payload"]["energy_mj"] = 1
-
-    assert 4 in positions(audit(entries, head))
+PLACES = (0, 3, 6, 7, 8, 15, 20, 22, 23)
+"""Of three rounds of seven verdicts and a record: firsts, lasts, records and between."""
 
 
-def test_a_removed_entry_is_named(log: tuple[Entries, dict[str, Any]]) -> None:
+def exported(log: tuple[Entries, dict[str, Any]], path: Path) -> list[bytes]:
+    """The lines of an exported file."""
+    entries, head = log
+    save_log(ExportedLog(head=cast(Json, head), entries=tuple(cast(list[Json], entries))), path)
+    return path.read_bytes().split(b"\n")
+
+
+def audited(path: Path) -> AuditReport:
+    read = read_log(str(path))
+    return audit(read.entries, read.head, validator=VALIDATOR.hotkey)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_changed_byte_of_an_export_names_its_entry(
+    log: tuple[Entries, dict[str, Any]], place: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.json"
+    lines = exported(log, path)
+    chance = random.Random(place)  # noqa: S311 - a test's seed
+    line = lines[2 + place].removesuffix(b",")
+
+    for _ in range(2):
+        at = chance.randrange(len(line))
+        changed = line[:at] + bytes([line[at] ^ 1]) + line[at + 1 :]
+        comma = lines[2 + place][len(line) :]
+        path.write_bytes(b"\n".join([*lines[: 2 + place], changed + comma, *lines[3 + place :]]))
+
+        assert positions(audited(path)) == {None, place}, (at, changed[at - 20 : at + 20])
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_removed_entry_names_its_place(log: tuple[Entries, dict[str, Any]], place: int) -> None:
     entries, head = log
 
-    report = audit(entries[:2] + entries[3:], head)
+    report = audit(entries[:place] + entries[place + 1 :], head)
 
-    assert {None, 6} <= positions(report)
+    assert positions(report) == {None, place}, found(report)
 
 
-def test_reordered_entries_are_named(log: tuple[Entries, dict[str, Any]]) -> None:
+@pytest.mark.parametrize("place", PLACES[:-1])
+def test_reordered_entries_are_named(log: tuple[Entries, dict[str, Any]], place: int) -> None:
     entries, head = copy.deepcopy(log)
-    entries[0], entries[1] = entries[1], entries[0]
+    entries[place], entries[place + 1] = entries[place + 1], entries[place]
 
     report = audit(entries, head)
 
-    assert {None, 7} <= positions(report)
+    assert {None, place} <= positions(report) <= {None, place, place + 1}, found(report)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_foreign_entry_is_named(log: tuple[Entries, dict[str, Any]], place: int) -> None:
+    entries, head = copy.deepcopy(log)
+    entries.insert(place, copy.deepcopy(entries[place]))
+
+    report = audit(entries, head)
+
+    assert positions(report) & {place, place + 1}, found(report)
 
 
 def test_another_validators_log_is_not_this_ones(log: tuple[Entries, dict[str, Any]]) -> None:
