@@ -213,3 +213,48 @@ async def test_spans_that_make_no_sense_are_refused(
     params = {"location": "NL", "time": time, "toTime": until}
 
     assert await refused(client, "/emissions/bylocation", 422, **params) == "invalid_parameters"
+
+
+async def test_a_span_is_averaged_like_its_hours(client: httpx.AsyncClient) -> None:
+    span = {"startTime": "2026-06-01T00:00Z", "endTime": "2026-06-01T06:00Z"}
+    params = {"location": "eu-netherlands", **span}
+    hours = {"location": "NL", "time": span["startTime"], "toTime": span["endTime"]}
+
+    one = (await client.get("/emissions/average-carbon-intensity", params=params)).json()
+    many = await client.post("/emissions/average-carbon-intensity/batch", json=[params, params])
+    ratings = [
+        item["rating"] for item in (await client.get("/emissions/bylocation", params=hours)).json()
+    ]
+
+    assert many.json() == [one, one]
+    assert len(ratings) == 6
+    assert one["carbonIntensity"] == pytest.approx(sum(ratings) / 6, rel=1e-3)
+
+
+async def test_a_window_is_found_where_its_mean_is_lowest(client: httpx.AsyncClient) -> None:
+    wanted = {
+        "location": "us-california",
+        "requestedAt": "2026-06-21T00:00Z",
+        "dataStartAt": "2026-06-21T00:00Z",
+        "dataEndAt": "2026-06-22T00:00Z",
+        "windowSize": 180,
+    }
+
+    (found,) = (await client.post("/emissions/forecasts/batch", json=[wanted])).json()
+
+    data = [item["rating"] for item in found["forecastData"]]
+    means = [sum(data[at : at + 3]) for at in range(22)]
+    best = found["forecastData"][means.index(min(means))]
+    assert found["optimalDataPoints"] == [best]
+    # Solar noon in California is about 20 UTC.
+    assert best["time"][11:13] in {"17", "18", "19", "20"}
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"{}", b'[{"location": "NL"}]', b"[1]"])
+async def test_a_batch_that_is_none_is_a_problem(client: httpx.AsyncClient, body: bytes) -> None:
+    response = await client.post(
+        "/emissions/forecasts/batch", content=body, headers={"content-type": "application/json"}
+    )
+
+    assert response.status_code in {400, 422}
+    assert response.headers["content-type"] == "application/problem+json"
