@@ -211,6 +211,7 @@ def test_fast_counters_get_more_ticks_at_an_edge() -> None:
     assert edge_ticks(CALIBRATION) < edge_ticks(fast)
 
 
+@pytest.mark.timeout(600)
 def test_the_stated_interval_covers_the_truth_in_95_of_100_windows() -> None:
     """1,000 windows of 0.2 to 0.7 s, idle power unsteady by 0.5 to 4 W, polls late at random."""
     chance, covered, windows = chance_of(5), 0, 1_000
