@@ -71,12 +71,10 @@ class NetworkMessage(Message):
 
 
 class ModelRef(Message):
-    """One model, down to its weights."""
+    """One model by repository and commit (or the carrying package's version), and its weights."""
 
     id: Text
-    """Repository name."""
     revision: Text
-    """Commit of the repository, or the version of the package that carried it."""
     weights_digest: Sha256
     """SHA-256 over the weight files, as `protocol.model_files.weights_digest` defines it."""
     dtype: Literal["float32", "bfloat16", "float16"]
@@ -284,6 +282,8 @@ class TokenProof(Message):
     threshold_micrologits: Count
     thresholds_version: Text
     passed: bool
+    closer_to: Annotated[Text | None, _OMITTED] = None
+    """A cheaper number format that the tokens fit better than the declared one."""
     sketch_distance_ppm: Annotated[Count | None, _OMITTED] = None
     """Mean over the prompts of the root mean square difference, of a projection's deviation."""
     sketch_threshold_ppm: Annotated[Count | None, _OMITTED] = None

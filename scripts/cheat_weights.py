@@ -5,10 +5,11 @@ weights are rounded to the cheaper format and back, which gives the tokens, and 
 margins, of a run in that format.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
+from protocol.cheap_weights import linear_weights, round_to_fp8, round_to_int8
 from protocol.generation import LoadedModel
 
 _GROUP = 64
@@ -17,16 +18,12 @@ _GROUP = 64
 
 def quantise_int8(model: LoadedModel) -> None:
     """Round to 8-bit integers, one symmetric scale per output channel."""
-    for weight in _linear_weights(model):
-        scale = weight.abs().amax(dim=1, keepdim=True) / 127
-        weight.copy_((weight / scale).round() * scale)
+    _replace(model, round_to_int8)
 
 
 def quantise_fp8(model: LoadedModel) -> None:
     """Round to 8-bit floats (e4m3), one scale per tensor."""
-    for weight in _linear_weights(model):
-        scale = weight.abs().amax() / torch.finfo(torch.float8_e4m3fn).max
-        weight.copy_((weight / scale).to(torch.float8_e4m3fn).to(weight.dtype) * scale)
+    _replace(model, round_to_fp8)
 
 
 def quantise_int4(model: LoadedModel) -> None:
@@ -79,18 +76,16 @@ CHEATS: Mapping[str, Callable[[LoadedModel], None]] = {
 
 
 def _quantise_groups(model: LoadedModel, *, levels: int) -> None:
-    for weight in _linear_weights(model):
+    def rounded(weight: torch.Tensor) -> torch.Tensor:
         groups = weight.reshape(-1, _GROUP)
         low = groups.amin(dim=1, keepdim=True)
         scale = (groups.amax(dim=1, keepdim=True) - low).clamp(min=1e-12) / levels
-        rounded = ((groups - low) / scale).round() * scale + low
-        weight.copy_(rounded.reshape(weight.shape))
+        return (((groups - low) / scale).round() * scale + low).reshape(weight.shape)
+
+    _replace(model, rounded)
 
 
-def _linear_weights(model: LoadedModel) -> Iterator[torch.Tensor]:
-    """Weights of all linear layers but the output head, which may be tied to the embedding."""
-    head = model.network.get_output_embeddings()  # type: ignore[no-untyped-call]
+def _replace(model: LoadedModel, rounded: Callable[[torch.Tensor], torch.Tensor]) -> None:
     with torch.no_grad():
-        for module in model.network.modules():
-            if isinstance(module, torch.nn.Linear) and module is not head:
-                yield module.weight
+        for weight in linear_weights(model.network):
+            weight.copy_(rounded(weight))

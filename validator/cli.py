@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from protocol.command_line import EXIT_OUR_ERROR, configure_log
 from protocol.command_line import execute as execute_command
 from protocol.errors import SourceError
 
 if TYPE_CHECKING:
+    from validator.audit import AuditReport
+    from validator.log_source import ExportedLog
+    from validator.proof_audit import ProofAudit
     from validator.settings import Settings
 
 PROGRAM = "carbonbench-validator"
@@ -142,14 +146,21 @@ def audit(
     *,
     validator: str | None = None,
     save: Path | None = None,
+    rescore: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
+    reports: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Recompute a validator's log from its entries alone; exit 1 if anything differs.
+
+    With `--rescore` the token proof is run again as well, which takes the model on this machine.
 
     Args:
         source: Address of a log server, such as http://host:8092, or an exported file.
         validator: Hotkey that must have signed (ss58); the tree head's own word by default.
         save: Also write the log to this file, which `audit` reads.
+        rescore: Prompts to re-score, from the newest verdicts on.
+        reports: Where the reports are, if not at SOURCE: a log server's address, or a folder of
+            DIGEST.json.
         as_json: Print JSON.
     """
     from protocol.ids import Hotkey
@@ -160,18 +171,50 @@ def audit(
     if save is not None:
         save_log(log, save)
     report = recompute(log.entries, log.head, validator=Hotkey(validator) if validator else None)
+    proofs = _rescored(log, reports or source, rescore) if rescore else None
     if as_json:
-        print(json.dumps(asdict(report), indent=2))
+        print(json.dumps(asdict(report) | ({"proofs": asdict(proofs)} if proofs else {}), indent=2))
     else:
-        print(
-            f"validator {report.validator}: {report.entry_count} entries, "
-            f"{report.verdict_count} verdicts, {report.round_count} rounds"
-        )
-        for fault in report.faults:
-            where = "tree head" if fault.position is None else f"entry {fault.position}"
-            print(f"{where}: {fault.what}")
-        print("the log does not hold" if report.faults else "everything follows from the verdicts")
-    return EXIT_OUR_ERROR if report.faults else 0
+        _print_audit(report)
+        if proofs is not None:
+            _print_proofs(proofs)
+    return EXIT_OUR_ERROR if report.faults or (proofs and proofs.faults) else 0
+
+
+def _rescored(log: "ExportedLog", reports: str, prompt_count: int) -> "ProofAudit":
+    from validator.proof_audit import audit_proofs, proven_verdicts
+    from validator.report_source import fetch_reports, open_rescorers
+
+    return audit_proofs(
+        proven_verdicts(log.entries),
+        fetch=fetch_reports(reports),
+        rescorers=open_rescorers(),
+        prompt_count=prompt_count,
+    )
+
+
+def _print_audit(report: "AuditReport") -> None:
+    print(
+        f"validator {report.validator}: {report.entry_count} entries, "
+        f"{report.verdict_count} verdicts, {report.round_count} rounds"
+    )
+    for fault in report.faults:
+        where = "tree head" if fault.position is None else f"entry {fault.position}"
+        print(f"{where}: {fault.what}")
+    print("the log does not hold" if report.faults else "everything follows from the verdicts")
+
+
+def _print_proofs(proofs: "ProofAudit") -> None:
+    print(
+        f"{proofs.prompt_count} prompts of {proofs.verdict_count} verdicts re-scored; "
+        f"{proofs.without_report} verdicts without a report"
+    )
+    for fault in proofs.faults:
+        print(f"entry {fault.position}: {fault.what}")
+    if proofs.prompt_count:
+        print("a token proof does not hold" if proofs.faults else "the token proofs hold")
+    else:
+        print("no report is there to be re-scored: name their place with --reports")
 
 
 @app.command

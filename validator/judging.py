@@ -62,6 +62,7 @@ class ProofFigures:
     threshold_micrologits: int
     thresholds_version: str
     passed: bool
+    closer_to: str | None = None
     sketch_distance_ppm: int | None = None
     sketch_threshold_ppm: int | None = None
 
@@ -160,6 +161,7 @@ def _proof(evidence: Evidence, chain: Sequence[Nonce], rescorer: Rescorer) -> To
         threshold_micrologits=figures.threshold_micrologits,
         thresholds_version=figures.thresholds_version,
         passed=figures.passed,
+        closer_to=figures.closer_to,
         sketch_distance_ppm=figures.sketch_distance_ppm,
         sketch_threshold_ppm=figures.sketch_threshold_ppm,
     )

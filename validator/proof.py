@@ -13,7 +13,7 @@ is the method's origin).
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from itertools import pairwise
@@ -52,6 +52,8 @@ class Bound(Message):
     sample_count: Annotated[int, Field(ge=1, lt=2**20)]
     mean_micrologits: _Whole
     exceeding_ppm: _Whole
+    cheaper_micrologits: _Whole | None = None
+    """By how much a cheaper format's mean margin may be smaller; None where not calibrated."""
     sketch_ppm: _Whole | None = None
     """Largest mean distance of honest sketches; None where none were calibrated."""
 
@@ -70,6 +72,8 @@ class ProofThresholds(Message):
     """By ascending sample count, from 1."""
     origin: str
     """How they were obtained, in a sentence."""
+    cheaper: tuple[Text, ...] = ()
+    """Formats of `protocol.cheap_weights` that the answers are re-scored with as well."""
 
     def bound_at(self, sample_count: int) -> Bound:
         """The bound for a sample count, linear between calibrated ones, rounded up.
@@ -109,6 +113,8 @@ class ProofResult:
     threshold_micrologits: int
     """What the mean was held against."""
     thresholds_version: str
+    closer_to: str | None = None
+    """A cheaper format that the tokens fit better."""
     sketch_distance_ppm: int | None = None
     """Mean over the prompts; None unless every sampled prompt has a sketch."""
     sketch_threshold_ppm: int | None = None
@@ -177,8 +183,7 @@ def judge_margins(
     if not tokens:
         raise ValueError("a proof needs at least one token")
     bound = thresholds.bound_at(len(rounded))
-    clipped = [min(margin, MARGIN_CLIP_MICROLOGITS) for margin in tokens]
-    mean = sum(clipped) // len(tokens)
+    mean = clipped_mean_micrologits(margins)
     exceeding = sum(margin > thresholds.exceeding_micrologits for margin in tokens)
     exceeding_ppm = exceeding * PPM_ONE // len(tokens)
     hard = sum(any(margin > thresholds.hard_micrologits for margin in prompt) for prompt in rounded)
@@ -191,6 +196,36 @@ def judge_margins(
         threshold_micrologits=bound.mean_micrologits,
         thresholds_version=version,
     )
+
+
+def judge_cheaper(
+    result: ProofResult,
+    margins: Sequence[Sequence[float]],
+    cheaper: Mapping[str, Sequence[Sequence[float]]],
+    thresholds: ProofThresholds,
+) -> ProofResult:
+    """The result, failed if a cheaper format explains the tokens better than the declared one.
+
+    Args:
+        result: Of `margins` alone.
+        margins: Under the declared weights, as `judge_margins` takes them.
+        cheaper: Under the weights of cheaper formats, by name.
+        thresholds: Of the report's model and number format.
+    """
+    bound = thresholds.bound_at(len(margins)).cheaper_micrologits
+    if bound is None:
+        return result
+    declared = clipped_mean_micrologits(margins)
+    for name, values in cheaper.items():
+        if declared - clipped_mean_micrologits(values) > bound:
+            return replace(result, passed=False, closer_to=name)
+    return result
+
+
+def clipped_mean_micrologits(margins: Sequence[Sequence[float]]) -> int:
+    """Mean over all tokens of min(margin, 1 logit)."""
+    tokens = [_micrologits(margin) for prompt in margins for margin in prompt]
+    return sum(min(margin, MARGIN_CLIP_MICROLOGITS) for margin in tokens) // len(tokens)
 
 
 def judge_sketches(
@@ -275,8 +310,13 @@ class Rescorer:
         """
         with self._lock:
             rescored = self._rescored(self._loaded(), samples)
-        result = judge_margins(
-            [one.margins for one in rescored], self._thresholds, version=self._version
+            cheaper = {name: self._cheaper(name, samples) for name in self._thresholds.cheaper}
+        margins = [one.margins for one in rescored]
+        result = judge_cheaper(
+            judge_margins(margins, self._thresholds, version=self._version),
+            margins,
+            cheaper,
+            self._thresholds,
         )
         distances = [
             None if sample.sketch is None else sketch_distance_ppm(sample.sketch, one.projections)
@@ -295,6 +335,14 @@ class Rescorer:
                 threads=self._threads,
             )
         return self._model
+
+    def _cheaper(self, name: str, samples: Sequence[Sample]) -> list[tuple[float, ...]]:
+        """Margins of the same samples under the weights of a cheaper format."""
+        from protocol.cheap_weights import cheaper_weights  # noqa: PLC0415 - imports torch
+
+        model = self._loaded()
+        with cheaper_weights(model.network, name, model.dtype):
+            return [one.margins for one in self._rescored(model, samples)]
 
     @staticmethod
     def _rescored(model: "LoadedModel", samples: Sequence[Sample]) -> list["Rescored"]:
@@ -334,10 +382,13 @@ def _between(low: Bound, high: Bound, sample_count: int) -> Bound:
     def interpolated(start: int, end: int) -> int:
         return -((start * (width - step) + end * step) // -width)
 
-    sketches = (low.sketch_ppm, high.sketch_ppm)
+    def either(start: int | None, end: int | None) -> int | None:
+        return None if start is None or end is None else interpolated(start, end)
+
     return Bound(
         sample_count=sample_count,
         mean_micrologits=interpolated(low.mean_micrologits, high.mean_micrologits),
         exceeding_ppm=interpolated(low.exceeding_ppm, high.exceeding_ppm),
-        sketch_ppm=None if None in sketches else interpolated(*sketches),  # type: ignore[arg-type]
+        cheaper_micrologits=either(low.cheaper_micrologits, high.cheaper_micrologits),
+        sketch_ppm=either(low.sketch_ppm, high.sketch_ppm),
     )

@@ -81,6 +81,7 @@ class ModelRescorer:
             threshold_micrologits=result.threshold_micrologits,
             thresholds_version=result.thresholds_version,
             passed=result.passed,
+            closer_to=result.closer_to,
             sketch_distance_ppm=result.sketch_distance_ppm,
             sketch_threshold_ppm=result.sketch_threshold_ppm,
         )

@@ -96,6 +96,8 @@ def rejection_on(case: Case) -> Rejection | None:
 
 def describe_proof(proof: TokenProof) -> str:
     """A token proof in one sentence."""
+    if proof.closer_to is not None:
+        return f"the {len(proof.indices)} re-scored answers fit {proof.closer_to} weights better"
     mean, threshold = proof.mean_margin_micrologits / _MICRO, proof.threshold_micrologits / _MICRO
     return (
         f"mean margin {mean:.4f} logits over {len(proof.indices)} re-scored prompts, at most "
