@@ -41,6 +41,10 @@ def add_statics(router: APIRouter) -> None:
             response.headers["cache-control"] = f"public, max-age={YEAR_SECONDS}, immutable"
         return response
 
+    @router.get("/favicon.ico")
+    def icon(request: Request) -> Response:
+        return respond(request, files["icon.svg"])
+
     @router.get("/theme.css")
     def theme(request: Request) -> Response:
         scheme = SCHEMES.get(request.cookies.get(COOKIE, "auto"), SCHEMES["auto"])
