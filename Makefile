@@ -25,8 +25,11 @@ help: ## this list
 demo: $(INSTALLED) ## the network on this machine, with a simulated GPU; ARGS=--once ends by itself
 	@$(PYTHON_IN_VENV) -m scripts.devnet.demo $(ARGS)
 
+# What the browser tests need beside Chromium; without npm, or off line, they say that they lack it.
+BROWSER := $(if $(shell command -v npm),.venv/.browser)
+
 .PHONY: test
-test: $(INSTALLED) ## all tests but the soak tests; ARGS="-k NAME" picks some
+test: $(INSTALLED) $(BROWSER) ## all tests but the soak tests; ARGS="-k NAME" picks some
 	@$(PYTEST) -m "not soak" -n 2 --dist loadfile $(ARGS)
 
 .PHONY: check
@@ -88,6 +91,11 @@ endif
 
 $(INSTALLED): requirements.lock pyproject.toml scripts/install.sh
 	@scripts/install.sh
+
+.venv/.browser: $(INSTALLED) tests/browser/package-lock.json
+	@mkdir -p .venv/browser && cp tests/browser/package.json tests/browser/package-lock.json .venv/browser
+	@if npm --prefix .venv/browser ci --silent --ignore-scripts --no-audit --no-fund; \
+		then touch .venv/.browser; else echo "make: npm could not fetch axe-core"; fi
 
 # The peers' harness asks for a data-set library that its generate loop does not use.
 .venv/.bench: $(INSTALLED)
