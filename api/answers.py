@@ -1,5 +1,6 @@
 """Whole answers as bytes: rows from the release's fragments, the rest by the schema."""
 
+import json
 from datetime import datetime
 from typing import Protocol
 
@@ -68,7 +69,7 @@ def recommend_answer(
     model = release.models[slug]
     advice = recommend(
         model=model,
-        rows=release.rows,
+        rows=release.rows_of(slug),
         unranked=release.table.unranked,
         providers=release.catalogue.providers,
         filters=filters,
@@ -78,23 +79,31 @@ def recommend_answer(
     )
     if isinstance(advice, NoOption):
         raise _nothing(model.name, filters, advice)
-    return (
-        schemas.Recommendation(
-            model=schemas.ModelName(id=model.id, name=model.name, family=model.family),
-            best=row_answer(advice.best, period),
-            alternatives=[row_answer(item, period) for item in advice.alternatives],
-            insight=advice.insight,
-            savings=_savings(advice.savings) if advice.savings else None,
-            best_window=_window(advice.best_hour) if advice.best_hour else None,
-            why_not=[
-                schemas.WhyNot(option=reason.option, reason=reason.reason)
-                for reason in advice.reasons
-            ],
-            meta=release.meta(),
-        )
-        .model_dump_json()
-        .encode()
+    named = schemas.ModelName(id=model.id, name=model.name, family=model.family)
+    others = b",".join(release.row_json(item, period) for item in advice.alternatives)
+    # In the order of the schema, with the rows as the release holds them encoded.
+    return _object(
+        model=named.model_dump_json().encode(),
+        best=release.row_json(advice.best, period),
+        alternatives=b"[%b]" % others,
+        insight=json.dumps(advice.insight, ensure_ascii=False).encode(),
+        savings=_maybe(_savings(advice.savings) if advice.savings else None),
+        best_window=_maybe(_window(advice.best_hour) if advice.best_hour else None),
+        why_not=b"[%b]"
+        % b",".join(
+            schemas.WhyNot(option=reason.option, reason=reason.reason).model_dump_json().encode()
+            for reason in advice.reasons
+        ),
+        meta=release.meta_json(),
     )
+
+
+def _object(**parts: bytes) -> bytes:
+    return b"{%b}" % b",".join(b'"%b":%b' % (name.encode(), part) for name, part in parts.items())
+
+
+def _maybe(answer: schemas.Answer | None) -> bytes:
+    return b"null" if answer is None else answer.model_dump_json().encode()
 
 
 def row_answer(item: Ranked, period: Period) -> schemas.RowAnswer:

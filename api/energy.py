@@ -72,6 +72,9 @@ class EnergyFigure:
     energy_wh_per_1k_queries: float | None = None
     is_comparable: bool = True
     """False for shortened workloads and stand-in prompts: shown, never ranked with the rest."""
+    validator_count: int | None = None
+    disagreement: float | None = None
+    """Highest over lowest of the validators' values, less 1; None where one alone has a value."""
     operator_count: int | None = None
     report_count: int | None = None
     agreement: str = ""

@@ -151,6 +151,8 @@ def _figure(opinions: tuple[Opinion, ...], names: Mapping[str, ModelSlug]) -> En
         speed_tokens_per_second=None,
         energy_wh_per_1k_queries=wh_per_1k_from_uwh(middle.value.energy_per_1k_queries_uwh),
         is_comparable=cell.workload == FULL_TAGGED.key,
+        validator_count=len(opinions),
+        disagreement=_disagreement(opinions),
         operator_count=max(value.operator_count for value in values),
         report_count=max(value.report_count for value in values),
         agreement=middle.value.label,
@@ -173,8 +175,8 @@ def _energy(opinions: tuple[Opinion, ...], middle: Opinion, status: Status) -> F
     rounds = sorted({o.source.record.round for o in opinions})
     validators = f"{len(opinions)} validator{'s' if len(opinions) > 1 else ''}"
     newest = max(o.source.signed_at for o in opinions)
-    spread = max(v for v in map(_uwh, opinions)) / min(v for v in map(_uwh, opinions)) - 1
-    disagreement = f"; they differ by {spread:.1%}" if len(opinions) > 1 else ""
+    spread = _disagreement(opinions)
+    disagreement = "" if spread is None else f"; they differ by {spread:.1%}"
     return Factor(
         estimate=Estimate(
             value=value, low=min(low, value) / sensor, high=max(high, value) * sensor
@@ -187,6 +189,13 @@ def _energy(opinions: tuple[Opinion, ...], middle: Opinion, status: Status) -> F
         note=f"{middle.value.method} of {middle.value.operator_count} operators in round "
         f"{rounds[-1]}; sensor gain of 5 % (k = 1) included{disagreement}",
     )
+
+
+def _disagreement(opinions: tuple[Opinion, ...]) -> float | None:
+    if len(opinions) == 1:
+        return None
+    values = [_uwh(opinion) for opinion in opinions]
+    return max(values) / min(values) - 1
 
 
 def _uwh(opinion: Opinion) -> int:

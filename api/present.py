@@ -96,6 +96,10 @@ def energy_factor(shown: Factor, figure: EnergyFigure) -> schemas.EnergyFactor:
         task=figure.task,
         measured_repository=figure.repository,
         wh_per_1k_queries=_maybe(figure.energy_wh_per_1k_queries),
+        validator_count=figure.validator_count,
+        disagreement_percent=_maybe(
+            None if figure.disagreement is None else 100 * figure.disagreement
+        ),
         operator_count=figure.operator_count,
         report_count=figure.report_count,
         agreement=figure.agreement,

@@ -55,6 +55,7 @@ class Release:
     ladder: Ladder
     sources: tuple[schemas.SourceState, ...]
     _by_id: dict[str, Row] = field(default_factory=dict)
+    _by_model: dict[ModelSlug, list[Row]] = field(default_factory=dict)
     _fragments: dict[tuple[str, Period], bytes] = field(default_factory=dict)
     _answers: dict[str, Encoded] = field(default_factory=dict)
     _hot: dict[Target, Encoded] = field(default_factory=dict)
@@ -72,10 +73,16 @@ class Release:
     def __post_init__(self) -> None:
         if not self._by_id:
             self._by_id.update((row.id, row) for row in self.table.rows)
+            for row in self.table.rows:
+                self._by_model.setdefault(row.model.id, []).append(row)
 
     def row_named(self, name: str) -> Row | None:
         """The row of that id."""
         return self._by_id.get(name)
+
+    def rows_of(self, model: ModelSlug) -> Sequence[Row]:
+        """All rows of one model."""
+        return self._by_model.get(model, ())
 
     def with_sources(self, sources: Sequence[schemas.SourceState]) -> "Release":
         """The same figures with newer states of the sources; row fragments are kept."""
@@ -94,6 +101,10 @@ class Release:
             attribution=ATTRIBUTION,
             sources=list(self.sources),
         )
+
+    def meta_json(self) -> bytes:
+        """The same as JSON, made once."""
+        return self.answer("meta", lambda: self.meta().model_dump_json().encode()).body
 
     def row_json(self, item: Ranked, period: Period) -> bytes:
         """One row of a ranking as JSON."""

@@ -95,6 +95,10 @@ class EnergyFactor(FactorAnswer):
     measured_repository: str
     """What was measured; empty when nothing was."""
     wh_per_1k_queries: float | None
+    validator_count: int | None
+    """Validators whose values were merged by the stake-weighted median."""
+    disagreement_percent: float | None
+    """By how much their highest value exceeds their lowest; null where one alone has a value."""
     operator_count: int | None
     """Independent operators behind a network figure."""
     report_count: int | None

@@ -52,6 +52,7 @@ class Ladder:
         self._errors = catalogue.errors
         self._history = history
         self._known: dict[tuple[str, Period, datetime], Intensity] = {}
+        self._days: dict[tuple[str, datetime], tuple[Intensity, ...]] = {}
 
     def at(self, place: Place, period: Period, now: datetime) -> Intensity:
         """Intensity of a place's zone over a period; `now` must be aware UTC.
@@ -168,7 +169,10 @@ class Ladder:
 
     def day(self, place: Place, start: datetime) -> tuple[Intensity, ...]:
         """The 24 hours from an hour on."""
-        return tuple(self.hour(place, start + HOUR * step) for step in range(24))
+        key = (place.id, start)
+        if key not in self._days:
+            self._days[key] = tuple(self.hour(place, start + HOUR * step) for step in range(24))
+        return self._days[key]
 
     def shape_of(self, place: Place) -> GridShape | None:
         """The zone's typical curve, if one was fitted."""

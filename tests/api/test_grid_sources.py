@@ -256,6 +256,16 @@ async def test_no_source_is_asked_twice_within_ten_minutes(store: Store) -> None
     assert source.asked == 2
 
 
+async def test_a_clock_that_was_set_back_does_not_silence_a_source(store: Store) -> None:
+    source = Source("good", [reading(250.0)])
+    live = LiveReadings([source], [NL], store)
+
+    for hours in (0, -3):
+        await live.pull(NOW + timedelta(hours=hours))
+
+    assert source.asked == 2
+
+
 async def test_direct_and_marginal_readings_never_enter_the_ladder(store: Store) -> None:
     from dataclasses import replace
 

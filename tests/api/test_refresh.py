@@ -1,5 +1,6 @@
 """The story of a release: network cells join published figures, faults stop nothing."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -9,6 +10,7 @@ from api.app import create_app
 from api.catalogue import Catalogue, ModelSlug
 from api.energy import Regime
 from api.grid.intensity import Period
+from api.present import row_body
 from api.prices import NoPrices
 from api.ranking import Filters
 from api.refresh import Sources, refresh
@@ -185,6 +187,37 @@ async def test_two_validators_are_merged_by_the_median_and_their_span_is_shown(
     assert figure.energy.estimate.value == 500.0
     assert figure.energy.estimate.high > 770.0
     assert "differ by 40.0%" in figure.energy.note
+    row = next(row for row in release.rows if row.figure is figure)
+    shown = row_body(row, Period.YEAR).factors.energy
+    assert (shown.validator_count, shown.disagreement_percent) == (2, 40.0)
+
+
+async def test_a_validator_with_most_of_the_stake_decides_the_median(
+    small_catalogue: Catalogue, store: Store, log: DevLog
+) -> None:
+    other = DevLog(signer=BOB)
+    other.add_round([value(uwh=700_000)])
+    sources = sources_of(small_catalogue, store, {})
+    addresses = [LogAddress(url="http://v"), LogAddress(url="http://w", weight=3.0)]
+    client = client_of({"http://v": log, "http://w": other})
+
+    release = await refresh(
+        replace(sources, logs=ValidatorLogs(addresses, store, client)), Holder(), NOW
+    )
+
+    (figure,) = [f for f in release.figures if f.status is Status.SIMULATED]
+    assert figure.energy.estimate.value == 700.0
+
+
+async def test_a_validator_whose_clock_is_ahead_does_not_make_data_younger(
+    small_catalogue: Catalogue, store: Store, log: DevLog
+) -> None:
+    log.head_changes = {"unix_ms": int((NOW + timedelta(days=400)).timestamp() * 1_000)}
+
+    release = await refresh(sources_of(small_catalogue, store, {"http://v": log}), Holder(), NOW)
+
+    assert release.data_as_of <= NOW
+    assert any(row.status is Status.VERIFIED for row in release.rows)
 
 
 async def test_a_model_that_only_the_network_knows_can_be_asked_for(
