@@ -22,6 +22,8 @@ from protocol.subtensor_errors import SDK_ERRORS
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_SECONDS = 20.0
+_END_SECONDS = 1.0
+"""Longest that cancelled work or a broken connection may take to end."""
 BACKOFF_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """Longest wait before an attempt, by the number of failures since one worked."""
 
@@ -60,6 +62,7 @@ class Connection:
         self._first = 0
         self._not_before = 0.0
         self._last_error = ""
+        self._ending: set[asyncio.Future[Any]] = set()
         self._chance, self._now = chance, now
 
     async def live(self) -> "_Substrate":
@@ -108,20 +111,39 @@ class Connection:
         Raises:
             ConnectionError: If it died first.
         """
-        receiver = substrate.receiver
-        if receiver is None:
-            return await operation(substrate)
         work = asyncio.ensure_future(operation(substrate))
+        receiver = substrate.receiver
         try:
-            await asyncio.wait({work, receiver}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, receiver or work}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 raise ConnectionError("the node has hung up")
-            return work.result()
+            return self._result(work, substrate)
         finally:
-            if not work.done():
-                work.cancel()
-                with contextlib.suppress(asyncio.CancelledError, *_ODD_ERRORS):
-                    await work
+            await self._end(work)
+
+    def _result(self, work: "asyncio.Future[T]", substrate: "_Substrate") -> T:
+        try:
+            return work.result()
+        except SDK_ERRORS as error:
+            if self._substrate is substrate:
+                raise
+            raise ConnectionError(f"another task gave the connection up: {error}") from error
+
+    async def _end(self, work: "asyncio.Future[Any]") -> None:
+        """Cancel work that goes on, and leave it alone if it does not end.
+
+        The SDK tidies up after a cancelled call by asking the node once more; on a dead line that
+        lasts until the connection is dropped.
+        """
+        work.cancel()
+        self._ending.add(work)
+        work.add_done_callback(self._ended)
+        await asyncio.wait({work}, timeout=_END_SECONDS)
+
+    def _ended(self, work: "asyncio.Future[Any]") -> None:
+        self._ending.discard(work)
+        if not work.cancelled():
+            work.exception()  # seen, so that nobody is told of it again
 
     async def _opened(self) -> "_Substrate":
         wait_seconds = self._not_before - self._now()
@@ -211,4 +233,5 @@ async def _abandon(broken: Any) -> None:  # noqa: ANN401 - a transport, or its c
     # SDK 11.3 trips over an assertion of websockets 16 when the server hangs up politely during
     # a request: its receiver dies, the request hangs, and closing raises the same again.
     with contextlib.suppress(*_ODD_ERRORS):
-        await broken.close()
+        async with asyncio.timeout(_END_SECONDS):
+            await broken.close()

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 import structlog
 
@@ -12,6 +12,7 @@ from protocol.chain import Block, Chain
 from protocol.errors import ChainError, Error
 from protocol.ids import BlockNumber, RoundNumber
 from protocol.rounds import Schedule
+from protocol.units import Seconds
 from validator.ports import Clock
 
 _log = structlog.get_logger(__name__)
@@ -35,6 +36,18 @@ class HeadClock:
     block_seconds: float
     _head: Block | None = None
     _moved: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _moved_seconds: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    async def started(cls, chain: Chain, block_seconds: float) -> Self:
+        """A clock that has seen the head.
+
+        Raises:
+            ChainError: If the chain does not answer.
+        """
+        clock = cls(chain, block_seconds)
+        await clock.look()
+        return clock
 
     @property
     def head(self) -> Block:
@@ -46,6 +59,11 @@ class HeadClock:
         if self._head is None:
             raise ChainError("no block was seen yet")
         return self._head
+
+    @property
+    def age(self) -> Seconds:
+        """Time since the head last moved."""
+        return Seconds(time.monotonic() - self._moved_seconds)
 
     async def reached(self, number: BlockNumber) -> None:
         """Return once the head is at this block or beyond."""
@@ -87,6 +105,7 @@ class HeadClock:
             return
         async with self._moved:
             self._head = head
+            self._moved_seconds = time.monotonic()
             self._moved.notify_all()
 
 

@@ -5,7 +5,7 @@ import contextlib
 import fcntl
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -13,15 +13,17 @@ import structlog
 
 from protocol.errors import ConfigurationError
 from protocol.http_server import HttpServer, bind
+from protocol.ids import GenesisHash
 from protocol.model_files import cache_dir, resolve_model
 from protocol.networks import Network
 from protocol.prompt_sources import load_prompts
 from protocol.signing import Signer
 from protocol.subtensor import SubtensorChain
-from protocol.wallet import load_wallet
+from protocol.wallet import HotkeySigner, load_wallet
 from validator.database import database_url, migrate, open_engine
 from validator.follower import Follower, HeadClock
 from validator.log import TransparencyLog
+from validator.metrics import Metrics, Sources
 from validator.miners import HttpMiners
 from validator.ports import Ports
 from validator.rescoring import ModelRescorer, ReferenceModel
@@ -31,6 +33,7 @@ from validator.settings import PORT_VARIABLE, Settings, subnet_of
 from validator.status import Observer
 from validator.store import Store
 from validator.verdicts import Judge
+from validator.watch import Watch
 
 _log = structlog.get_logger("validator")
 
@@ -42,10 +45,7 @@ T = TypeVar("T")
 
 async def run(settings: Settings) -> None:
     """Put one validator together and run it until it is told to stop."""
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-
+    stopping = stopped_by_signals()
     netuid = subnet_of(settings)
     async with contextlib.AsyncExitStack() as stack:
         data_dir = stack.enter_context(data_folder(settings.data_dir.expanduser()))
@@ -54,21 +54,12 @@ async def run(settings: Settings) -> None:
         store, log = open_store(settings, data_dir)
         stack.callback(store.close)
         rescorer = await asyncio.to_thread(open_rescorer, settings)
-        chain = await SubtensorChain.connect(
-            endpoint=settings.chain_endpoint, netuid=netuid, signer=signer
-        )
-        stack.push_async_callback(chain.close)
+        chain = await _connected(settings, signer, stack)
         genesis_hash = await chain.genesis_hash()
         store.claim(signer.hotkey, genesis_hash, netuid)
-        clock = HeadClock(chain, settings.profile.block_seconds)
-        await clock.look()
+        clock = await HeadClock.started(chain, settings.profile.block_seconds)
         miners = await stack.enter_async_context(_miners(settings, signer))
-        judge = Judge(
-            hotkey=signer.hotkey,
-            genesis_hash=genesis_hash,
-            netuid=netuid,
-            network=settings.profile,
-        )
+        schedule = settings.profile.schedule
         ports = Ports(
             chain=chain,
             miners=miners,
@@ -78,29 +69,62 @@ async def run(settings: Settings) -> None:
             signer=signer,
             workshop=in_thread,
         )
-        schedule = settings.profile.schedule
-        follower = Follower(RoundStory(judge, ports), clock, schedule, store.unsettled)
+        story = RoundStory(_judge(settings, signer, genesis_hash), ports)
+        follower = Follower(story, clock, schedule, store.unsettled)
         observer = Observer(validator=signer.hotkey, schedule=schedule, store=store)
-        server = HttpServer(create_app(log, store, lambda: observer.at(clock.head.number)))
-        await run_until(stopping, clock, follower, server, listener)
+        watch = Watch(chain, clock, signer.hotkey, schedule)
+        sources = Sources(
+            status=lambda: observer.at(clock.head.number),
+            clock=clock,
+            watch=watch,
+            store=store,
+            miners=miners,
+            connection_count=lambda: chain.connection_count,
+        )
+        app = create_app(log, store, sources.status, metrics=Metrics(sources).scrape)
+        working = (clock.follow(), follower.run(), watch.run())
+        await run_until(stopping, working, HttpServer(app), listener)
+
+
+def stopped_by_signals() -> asyncio.Event:
+    """An event that SIGTERM and Ctrl-C set."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
+
+
+async def _connected(
+    settings: Settings, signer: HotkeySigner, stack: contextlib.AsyncExitStack
+) -> SubtensorChain:
+    chain = await SubtensorChain.connect(
+        endpoint=settings.chain_endpoint, netuid=subnet_of(settings), signer=signer
+    )
+    stack.push_async_callback(chain.close)
+    return chain
+
+
+def _judge(settings: Settings, signer: Signer, genesis_hash: GenesisHash) -> Judge:
+    return Judge(
+        hotkey=signer.hotkey,
+        genesis_hash=genesis_hash,
+        netuid=subnet_of(settings),
+        network=settings.profile,
+    )
 
 
 async def run_until(
     stopping: asyncio.Event,
-    clock: HeadClock,
-    follower: Follower,
+    work: Sequence[Coroutine[None, None, None]],
     server: HttpServer,
     listener: socket.socket,
 ) -> None:
-    """Follow the chain, play its rounds and serve the log, all until the event."""
+    """Follow the chain, play its rounds, watch and serve the log, all until the event."""
     async with asyncio.TaskGroup() as tasks:
-        working = [
-            tasks.create_task(clock.follow()),
-            tasks.create_task(follower.run()),
-        ]
+        working = [tasks.create_task(each) for each in work]
         tasks.create_task(server.run_on(listener))
         host, port = listener.getsockname()[:2]
-        _log.info("validator_ready", host=host, port=port, block=clock.head.number)
+        _log.info("validator_ready", host=host, port=port)
         await stopping.wait()
         _log.info("validator_stopping")
         server.stop()

@@ -16,6 +16,7 @@ from protocol.errors import Error
 from protocol.http_server import SizeLimits, add_common_problems, problem
 from protocol.ids import Digest
 from validator.log import PAGE_MAX_ENTRIES, TransparencyLog
+from validator.metrics import CONTENT_TYPE as METRICS_TYPE
 from validator.status import Status
 from validator.store import Store
 
@@ -40,13 +41,20 @@ class ProblemError(Exception):
         self.status, self.code, self.hint = status, code, hint
 
 
-def create_app(log: TransparencyLog, store: Store, status: Callable[[], Status]) -> FastAPI:
+def create_app(
+    log: TransparencyLog,
+    store: Store,
+    status: Callable[[], Status],
+    *,
+    metrics: Callable[[], bytes] | None = None,
+) -> FastAPI:
     """The application over one validator's log.
 
     Args:
         log: The log.
         store: Holds the revealed reports.
         status: Where the validator stands.
+        metrics: Its figures in Prometheus' text format.
     """
     app = FastAPI(title="CarbonBench validator", docs_url=None, redoc_url=None)
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"])
@@ -54,6 +62,8 @@ def create_app(log: TransparencyLog, store: Store, status: Callable[[], Status])
     _add_problem_handlers(app)
     _add_state_routes(app, store, status)
     _add_log_routes(app, log)
+    if metrics is not None:
+        _add_metrics_route(app, metrics)
     return app
 
 
@@ -72,6 +82,12 @@ def _add_state_routes(app: FastAPI, store: Store, status: Callable[[], Status]) 
         if data is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "no such report", code="no_report")
         return Response(data, media_type="application/json", headers=_IMMUTABLE)
+
+
+def _add_metrics_route(app: FastAPI, metrics: Callable[[], bytes]) -> None:
+    @app.get("/metrics")
+    def read_metrics() -> Response:
+        return Response(metrics(), media_type=METRICS_TYPE)
 
 
 def _add_log_routes(app: FastAPI, log: TransparencyLog) -> None:

@@ -79,6 +79,41 @@ async def test_a_frozen_node_is_an_error_and_comes_back(
     assert (await chain.head()).number == 1
 
 
+async def test_a_call_on_a_half_open_line_ends_and_the_next_one_works(
+    devnet: Devnet, chain: SubtensorChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subtensor, "WRITE_TIMEOUT_SECONDS", 0.3)
+    devnet.node.block_seconds = 3_600
+    attempt = asyncio.create_task(chain.set_weights(VECTOR, version_key=0))
+    while not devnet.node.next_nonce(VALIDATOR.hotkey):
+        await asyncio.sleep(0.01)
+    devnet.node.faults.half_open()
+
+    async with asyncio.timeout(SOON_SECONDS):
+        with pytest.raises(ChainError, match="no answer in time"):
+            await attempt
+
+    devnet.node.seal()
+    devnet.node.block_seconds = 0
+    monkeypatch.setattr(subtensor, "WRITE_TIMEOUT_SECONDS", 10.0)
+    await chain.commit(b"after")
+
+
+async def test_reads_at_once_survive_the_drop_by_one_of_them(
+    devnet: Devnet, chain: SubtensorChain
+) -> None:
+    devnet.node.faults.freeze()
+    asking = [asyncio.create_task(chain.metagraph()) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    await chain.renew()
+    devnet.node.faults.thaw()
+
+    async with asyncio.timeout(SOON_SECONDS):
+        graphs = await asyncio.gather(*asking)
+
+    assert {graph.netuid for graph in graphs} == {NETUID}
+
+
 async def test_a_restarted_node_is_found_again(devnet: Devnet, chain: SubtensorChain) -> None:
     async with DevnetControl(devnet.endpoint) as control:
         await control.restart(0.1)
@@ -169,7 +204,7 @@ async def test_reconnects_leak_nothing(devnet: Devnet, chain: SubtensorChain) ->
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_800)
 async def test_many_reconnects_leak_nothing(devnet: Devnet, chain: SubtensorChain) -> None:
     for _ in range(500):
         await reconnect(devnet, chain)

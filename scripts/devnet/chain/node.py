@@ -6,6 +6,7 @@ The node is single-threaded: all of it runs in one event loop. A block is final 
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -68,6 +69,8 @@ class Node:
     """Subnets whose epochs run."""
     head_listeners: set[Callable[[SealedBlock], None]] = field(default_factory=set)
     faults: Faults = field(default_factory=Faults, repr=False)
+    refusals: Counter[str] = field(default_factory=Counter, repr=False)
+    """How often each error was dispatched, such as `SubtensorModule.SettingWeightsTooFast`."""
     escrow: Escrow = field(default_factory=Escrow, repr=False)
     """What timelocked commits hold."""
     _pool: list[tuple[Extrinsic, Watcher | None]] = field(default_factory=list)
@@ -282,6 +285,7 @@ class Node:
         try:
             events = dispatch(self.ledger, extrinsic.signer, extrinsic.call)
         except RefusalError as refusal:
+            self.refusals[str(refusal)] += 1
             error = self.ledger.runtime.module_error(refusal.pallet, refusal.name)
             failed = {"dispatch_error": error, "dispatch_info": _DISPATCH_INFO}
             return [{"System": {"ExtrinsicFailed": failed}}]
