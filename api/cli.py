@@ -42,6 +42,7 @@ def serve(
     from api.release import Holder
     from api.serving import bind
     from api.serving import serve as serve_until_stopped
+    from api.stored_evidence import StoredEvidence
 
     settings = _settings(host=host, port=port, data_dir=data_dir)
     _log_to_stderr()
@@ -49,7 +50,10 @@ def serve(
     store = _store(settings)
     holder = Holder()
     application = create_app(
-        holder, max_age_seconds=settings.max_age_seconds, archive=Archive.beside(store)
+        holder,
+        max_age_seconds=settings.max_age_seconds,
+        evidence=StoredEvidence(store),
+        archive=Archive.beside(store),
     )
 
     async def run() -> None:
