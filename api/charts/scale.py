@@ -65,7 +65,7 @@ def _log_ticks(axis: Axis) -> Iterator[float]:
 
 
 def _linear_ticks(axis: Axis) -> Iterator[float]:
-    rough = (axis.high - axis.low) / 4
+    rough = (axis.high - axis.low) / 5
     decade = 10.0 ** math.floor(math.log10(rough))
     width = next(step * decade for step in _STEPS if step * decade >= rough)
     count = int((axis.high - axis.low) / width)
