@@ -69,6 +69,20 @@ def host_free_bytes() -> int:
     return min(_machine_free_bytes(), _group_limit_bytes())
 
 
+def refuse_full_disk(needed_bytes: int, free_bytes: int, folder: Path) -> None:
+    """Refuse a download that the disk has no room for.
+
+    Raises:
+        WorkloadError: If so.
+    """
+    if needed_bytes > free_bytes:
+        raise WorkloadError(
+            f"the files need about {mebibytes(needed_bytes):.0f} MiB, "
+            f"{mebibytes(free_bytes):.0f} MiB are free at {folder}",
+            hint="Make room, or set CARBONBENCH_CACHE to a folder on a larger disk.",
+        )
+
+
 def free_disk_bytes(folder: Path) -> int:
     """Free space where a folder lies or will lie."""
     existing = next(place for place in (folder, *folder.parents) if place.exists())

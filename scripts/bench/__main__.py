@@ -12,10 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from protocol.errors import Error
-from scripts.bench import meter
+from scripts.bench import log, meter, proof, runner, scoring
 from scripts.bench.entries import Entry
 
-PARTS: dict[str, Callable[[float], Sequence[Entry]]] = {"meter": meter.run}
+PARTS: dict[str, Callable[[float], Sequence[Entry]]] = {
+    "log": log.run,
+    "meter": meter.run,
+    "proof": proof.run,
+    "runner": runner.run,
+    "scoring": scoring.run,
+}
 """Name -> benchmark; it is given the share of repetitions to run."""
 RESULTS = Path("build/bench.json")
 
@@ -61,7 +67,12 @@ def _write(entries: Sequence[Entry], parts: set[str]) -> None:
     kept = []
     if RESULTS.exists():
         earlier = json.loads(RESULTS.read_text())
-        kept = [one for one in earlier if one["name"].split("_")[0] not in parts]
+        names = {one.name for one in entries}
+        kept = [
+            one
+            for one in earlier
+            if one["name"].split("_")[0] not in parts and one["name"] not in names
+        ]
     rows = kept + [asdict(one) for one in entries]
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -15,7 +15,7 @@ from typing import cast
 
 import pytest
 
-from miner import engines
+from miner import engines, room
 from miner.cli import run
 from miner.engine import TransformersEngine
 from miner.local_run import LocalRun
@@ -302,6 +302,22 @@ def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str], arguments: 
 def test_the_catalogue_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "list"]) == 0
     assert "HuggingFaceTB/SmolLM2-135M-Instruct" in capsys.readouterr().out
+
+
+def test_what_a_model_needs_is_told_before_it_is_fetched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CARBONBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(room, "free_disk_bytes", lambda _folder: 2**30)
+
+    status = run(["models", "fetch", "meta-llama/Llama-3.1-8B"])
+
+    told, gate, error, hint = capsys.readouterr().err.splitlines()
+    assert status == 1
+    assert "class A: about 15316 MiB of disk, 18379 MiB of memory in bfloat16" in told
+    assert gate.startswith("gated: accept its terms at https://huggingface.co/meta-llama/")
+    assert "1024 MiB are free" in error
+    assert hint.startswith("hint: Make room")
 
 
 def test_a_miner_that_lacks_something_says_so_and_is_status_1(

@@ -9,6 +9,7 @@ from miner.room import (
     available_bytes,
     free_disk_bytes,
     host_free_bytes,
+    refuse_full_disk,
     refuse_too_small,
     refuse_wrong_spread,
 )
@@ -59,6 +60,13 @@ def test_a_control_group_may_allow_less_than_the_machine(
     assert host_free_bytes() == 1_000_000
     limit.write_text("max\n")
     assert host_free_bytes() == pytest.approx(machine, rel=0.5)
+
+
+def test_a_download_that_the_disk_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WorkloadError, match="need about 2048 MiB, 1024 MiB are free") as caught:
+        refuse_full_disk(2 * GIB, GIB, tmp_path)
+    assert "CARBONBENCH_CACHE" in caught.value.hint
+    refuse_full_disk(GIB, GIB, tmp_path)
 
 
 def test_disk_is_asked_where_the_folder_will_lie(tmp_path: Path) -> None:

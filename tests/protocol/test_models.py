@@ -65,6 +65,14 @@ def test_catalogue_covers_the_families() -> None:
         assert family in ids
 
 
+def test_a_size_says_how_well_it_is_known() -> None:
+    known = {str(model.id): model.parameters_status for model in CATALOGUE}
+
+    assert SMOLLM2_135M_PACKAGED.parameters_status == "counted"
+    assert known["microsoft/phi-4"] == "published"
+    assert known["tiiuae/falcon-7b"] == "assumed"
+
+
 def test_unknown_model_says_where_to_look() -> None:
     with pytest.raises(WorkloadError, match="no model 'gpt-5'") as caught:
         model_named("gpt-5")
