@@ -42,6 +42,10 @@ ADVICE: dict[str, str] = {
         "Two miners answer for one hotkey, or the data folder was changed: keep one, untouched."
     ),
     RejectionCode.NO_REPORT: "Keep the miner up until its round is scored.",
+    RejectionCode.NONCE_STALE: (
+        "The run was seeded with another block: check that the node follows the right chain."
+    ),
+    RejectionCode.LEAVES_REORDERED: _CONTENT,
     RejectionCode.NONCE_CHAIN_BROKEN: _CONTENT,
     RejectionCode.INPUT_MISMATCH: (
         "Another tokenizer was used: `carbonbench-miner models verify NAME`, then fetch it again."

@@ -45,9 +45,10 @@ REJECTIONS: dict[str, RejectionCode] = {
     "simulated_device_count": RejectionCode.SIMULATED_REFUSED,
     "commitment_mismatch_count": RejectionCode.COMMITMENT_MISMATCH,
     "prompt_mismatch_count": RejectionCode.INPUT_MISMATCH,
-    "leaf_order_count": RejectionCode.NONCE_CHAIN_BROKEN,
+    "leaf_order_count": RejectionCode.LEAVES_REORDERED,
     "output_length_count": RejectionCode.OUTPUT_LENGTH,
     "input_length_count": RejectionCode.INPUT_MISMATCH,
+    "stale_nonce_count": RejectionCode.NONCE_STALE,
     "nonce_chain_count": RejectionCode.NONCE_CHAIN_BROKEN,
     "trace_repeat_count": RejectionCode.REPLAYED,
     "leaf_time_order_count": RejectionCode.TIME_IMPOSSIBLE,
@@ -201,16 +202,20 @@ def check_inputs(leaves: Sequence[Leaf], expected: Sequence[Input]) -> tuple[Fin
     """Were these the round's prompts, each behind the tag that the answers before it ask for?
 
     A tag has the same number of tokens for every nonce. So another length means another
-    prompt, and the right length with other ids a tag from another chain: a replayed, reordered
-    or batched run.
+    prompt, and the right length with other ids a tag from another chain: from the first prompt
+    on in a run for another round, later on in one that was batched or whose answers changed.
     """
     pairs = list(zip(leaves, expected, strict=True))
     lengths = sum(leaf.input_tokens != wanted.tokens for leaf, wanted in pairs)
-    digests = sum(
+    foreign = [
         leaf.input_tokens == wanted.tokens and leaf.input_digest != wanted.digest
         for leaf, wanted in pairs
+    ]
+    return (
+        none_of("input_length_count", lengths),
+        none_of("stale_nonce_count", int(any(foreign[:1]))),
+        none_of("nonce_chain_count", sum(foreign)),
     )
-    return (none_of("input_length_count", lengths), none_of("nonce_chain_count", digests))
 
 
 def check_chain(terms: Terms, message: NetworkMessage) -> Finding:

@@ -22,6 +22,7 @@ from validator.checks import (
     check_inputs,
     check_profile,
     check_report,
+    none_of,
     rejection_of,
 )
 from validator.consistency import Standing, check_consistency
@@ -95,6 +96,7 @@ class Context:
     baseline: Baseline | None
     earlier_energies_mj: tuple[int, ...]
     earlier_traces: int
+    """Earlier reports with the very same power trace."""
     uuid_claims: int
     standing: Standing
 
@@ -121,6 +123,7 @@ def judge_report(evidence: Evidence, rescorer: Rescorer) -> Case:
     findings = check_profile(terms) + check_commitment(terms, evidence.commitment)
     if rejection_of(findings) is None:
         findings += check_report(terms, evidence.commitment, report)
+        findings += (none_of("trace_repeat_count", evidence.context.earlier_traces),)
     if rejection_of(findings) is not None:
         return Case(findings=findings, report=report)
     chain = tuple(nonces(terms.seed, [leaf.output_ids for leaf in report.leaves]))
@@ -176,6 +179,5 @@ def _background(report: Report, context: Context) -> Background:
         observed=context.observed,
         baseline=context.baseline,
         earlier_energies_mj=context.earlier_energies_mj,
-        earlier_traces=context.earlier_traces,
         uuid_claims=context.uuid_claims,
     )

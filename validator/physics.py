@@ -80,8 +80,6 @@ class Background:
     baseline: Baseline | None
     earlier_energies_mj: tuple[int, ...]
     """The same miner's earlier reports in the same cell."""
-    earlier_traces: int
-    """Earlier reports with the very same power trace."""
     uuid_claims: int
     """Other hotkeys of this round that name one of these GPUs."""
 
@@ -92,7 +90,6 @@ def check_physics(report: Report, background: Background) -> tuple[Finding, ...]
     energy = joules(report.energy_mj)
     duration = seconds_from_us(report.duration_us)
     hard = (
-        none_of("trace_repeat_count", background.earlier_traces),
         check_leaf_times(report),
         check_time_floor(report, hardware, background),
         *check_observed_time(report, background),

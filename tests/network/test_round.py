@@ -24,6 +24,7 @@ from tests.support.behaviours import (
     Replays,
     Shades,
     Silent,
+    StaleNonce,
     SwapsReport,
     TooShort,
     Withholds,
@@ -134,9 +135,9 @@ async def test_the_log_holds_the_verdicts_in_hotkey_order_then_the_record(
 
 
 CHEATS: dict[str, tuple[Behaviour, str]] = {
-    "replays": (Replays(), "nonce_chain_broken"),
+    "stale": (StaleNonce(), "nonce_stale"),
     "broken": (BrokenNonceChain(), "nonce_chain_broken"),
-    "reorders": (Reorders(), "nonce_chain_broken"),
+    "reorders": (Reorders(), "leaves_reordered"),
     "late": (Late(), "commitment_late"),
     "silent": (Silent(), "no_commitment"),
     "withholds": (Withholds(), "no_report"),
@@ -162,6 +163,30 @@ async def test_every_cheat_is_rejected_with_its_own_code_and_honest_miners_are_n
     found = {name: simulation.code(name, 1) for name in CHEATS}
     assert found == {name: code for name, (_, code) in CHEATS.items()}
     assert [simulation.code(name, 1) for name in HONEST] == ["", "", ""]
+    simulation.store.close()
+
+
+async def test_a_replayed_run_is_named_a_replay(tmp_path: Path) -> None:
+    simulation = network(tmp_path, replays=Replays())
+
+    await simulation.play(1)
+    await simulation.play(2)
+
+    assert simulation.code("replays", 1) == ""
+    assert simulation.code("replays", 2) == RejectionCode.REPLAYED
+    simulation.store.close()
+
+
+async def test_three_failed_token_proofs_exclude_for_a_hundred_rounds(tmp_path: Path) -> None:
+    simulation = network(tmp_path, cheap=OtherModel())
+
+    for number in (1, 2, 3, 4):
+        await simulation.play(number)
+
+    failed = RejectionCode.TOKEN_PROOF_FAILED
+    codes = [simulation.code("cheap", number) for number in (1, 2, 3, 4)]
+    assert codes == [failed, failed, failed, RejectionCode.EXCLUDED]
+    assert simulation.score("cheap", 3).average_score_ppm == 0
     simulation.store.close()
 
 

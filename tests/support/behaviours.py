@@ -62,7 +62,15 @@ class OtherModel(Behaviour):
 
 
 class Replays(Behaviour):
-    """Shows a run of another round under this round's name."""
+    """Shows the run of its first round under every later round's name."""
+
+    def alter(self, report: Report) -> Report:
+        first: Report = self.__dict__.setdefault("first", report)
+        return first.model_copy(update={"round": report.round, "block_hash": report.block_hash})
+
+
+class StaleNonce(Behaviour):
+    """Runs before the round's first block is known, on a nonce of its own."""
 
     def seed_hash(self, block_hash: BlockHash) -> BlockHash:
         return BlockHash("0x" + "00" * 32)

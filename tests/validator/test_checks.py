@@ -145,11 +145,13 @@ def test_wrong_length_means_another_prompt_and_wrong_ids_another_chain() -> None
     leaves = factories.report().leaves
     right = [Input(tokens=leaf.input_tokens, digest=leaf.input_digest) for leaf in leaves]
     longer = [Input(tokens=99, digest=right[0].digest), right[1]]
-    other = [Input(tokens=right[0].tokens, digest="f" * 16), right[1]]
+    stale = [Input(tokens=one.tokens, digest="f" * 16) for one in right]
+    broken = [right[0], Input(tokens=right[1].tokens, digest="f" * 16)]
 
     assert failures(check_inputs(leaves, right)) == []
     assert failures(check_inputs(leaves, longer)) == ["input_length_count"]
-    assert failures(check_inputs(leaves, other)) == ["nonce_chain_count"]
+    assert failures(check_inputs(leaves, stale)) == ["stale_nonce_count", "nonce_chain_count"]
+    assert failures(check_inputs(leaves, broken)) == ["nonce_chain_count"]
 
 
 def test_an_input_is_known_by_its_ids() -> None:
@@ -187,7 +189,6 @@ def test_every_hard_finding_has_a_rejection() -> None:
         observed=None,
         baseline=None,
         earlier_energies_mj=(),
-        earlier_traces=0,
         uuid_claims=0,
     )
     report: Report = factories.report()

@@ -20,7 +20,6 @@ BACKGROUND = Background(
     observed=Seconds(60.0),
     baseline=Baseline(median_power=Watts(150.0), median_duration=Seconds(2.4)),
     earlier_energies_mj=(),
-    earlier_traces=0,
     uuid_claims=0,
 )
 
@@ -127,10 +126,6 @@ def test_a_run_faster_than_the_memory_is_impossible(report: Report) -> None:
     background = replace(BACKGROUND, parameters=10**12, weights_bytes=2 * 10**12)
 
     assert {"time_floor_us", "bandwidth_share_ppm"} <= set(failures(report, background))
-
-
-def test_a_trace_seen_before_is_a_replay(report: Report) -> None:
-    assert failures(report, replace(BACKGROUND, earlier_traces=1)) == ["trace_repeat_count"]
 
 
 def test_a_trace_that_is_missing_counts_as_disagreeing(report: Report) -> None:
