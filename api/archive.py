@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -62,11 +63,6 @@ class RowChange:
 
 class Archive(Database):
     """The reading side; every method raises `StoreError` when the database fails."""
-
-    @classmethod
-    def beside(cls, database: Database) -> "Archive":
-        """The archive of a database that is open already."""
-        return cls(database.engine)
 
     def releases(self, limit: int, before: datetime | None = None) -> tuple[KeptRelease, ...]:
         """The newest releases first, from a moment back."""
@@ -123,9 +119,7 @@ def keep_release(database: Database, release: Release, inputs_digest: str) -> No
     Raises:
         StoreError: If the database does not take it; then nothing of it is kept.
     """
-    states = {row.id: _state(row) for row in release.rows}
-    texts = {name: json.dumps(state, separators=(",", ":")) for name, state in states.items()}
-    digest = hashlib.sha256("\n".join(f"{n} {t}" for n, t in texts.items()).encode()).hexdigest()
+    digest = _figures_digest(release)
     with database.writing() as session:
         session.merge(
             ReleaseRow(
@@ -144,7 +138,7 @@ def keep_release(database: Database, release: Release, inputs_digest: str) -> No
             session.add(ReleaseBodyRow(digest=digest, body=body))
             _keep_prices(session, release)
         if _newest_states_differ(session, release, digest):
-            session.add_all(_changes(session, release, texts))
+            session.add_all(_changes(session, release))
 
 
 def _newest_states_differ(session: Session, release: Release, digest: str) -> bool:
@@ -158,7 +152,25 @@ def _newest_states_differ(session: Session, release: Release, digest: str) -> bo
     return session.scalar(query) != digest
 
 
-def _changes(session: Session, release: Release, texts: dict[str, str]) -> Iterator[RowChangeRow]:
+def _figures_digest(release: Release) -> str:
+    """Names the figures over the year: what a frozen release holds."""
+    figures = [
+        (
+            row.id,
+            (carbon := row.carbon[Period.YEAR].total).value,
+            carbon.low,
+            carbon.high,
+            row.energy.estimate.value,
+            row.status.value,
+            row.price and (row.price.input_usd_per_mtok, row.price.output_usd_per_mtok),
+        )
+        for row in release.rows
+    ]
+    return hashlib.sha256(repr(sorted(figures, key=itemgetter(0))).encode()).hexdigest()
+
+
+def _changes(session: Session, release: Release) -> Iterator[RowChangeRow]:
+    texts = {row.id: json.dumps(_state(row), separators=(",", ":")) for row in release.rows}
     newest = sa.select(sa.func.max(RowChangeRow.id)).group_by(RowChangeRow.row)
     query = sa.select(RowChangeRow.row, RowChangeRow.after_json).where(RowChangeRow.id.in_(newest))
     known = {name: text for name, text in session.execute(query) if text is not None}
