@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from api import grades
 from api.answers import leaderboard_answer
+from api.archive import KeptRelease, RowChange, State
 from api.catalogue import Model, ModelSlug, Place
 from api.charts.heat import MONTHS, heat_map
 from api.charts.scale import written
@@ -28,9 +29,12 @@ from api.reference_schemas import GridNow, ModelDetail, Models, Sources, Typical
 from api.release import Release
 from api.routes import LeaderboardQuery, leaderboard_filters, resolve
 from api.schemas import Leaderboard
+from protocol.errors import StoreError
 from protocol.messages import Status
 
 ROWS_OF_MODEL = 25
+RELEASES_SHOWN = 20
+CHANGES_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,7 @@ def _add_texts(router: APIRouter, site: Site) -> None:
 
     @router.get("/changes")
     def changes(request: Request) -> Response:
-        return site.page(request, "changes.html", lambda *_: {})
+        return site.page(request, "changes.html", lambda *_: changes_context(site))
 
     @router.get("/docs")
     def docs(request: Request) -> Response:
@@ -183,6 +187,27 @@ def place_context(release: Release, now: datetime, place: Place) -> Context:
 def grid_now(release: Release, place: Place, now: datetime) -> GridNow:
     """A place's grid as the API answers."""
     return GridNow.model_validate_json(latest_answer(release, place, now))
+
+
+def changes_context(site: Site) -> Context:
+    """Kept releases and what changed with them, as far as an archive tells."""
+    releases: tuple[KeptRelease, ...] = ()
+    changes: tuple[RowChange, ...] = ()
+    why = "this node keeps no archive"
+    if site.archive is not None:
+        try:
+            releases = site.archive.releases(RELEASES_SHOWN)
+            changes = site.archive.changes(CHANGES_SHOWN)
+            why = ""
+        except StoreError as fault:
+            why = str(fault)
+    return {"releases": releases, "changes": changes, "why": why, "carbon_of": carbon_of}
+
+
+def carbon_of(state: State | None) -> str:
+    """The carbon figure that a remembered state holds, in words."""
+    value = (state or {}).get("carbon_g_per_mtok")
+    return "none" if not isinstance(value, float | int) else f"{written(value)} g"
 
 
 def methodology_context() -> Context:

@@ -20,6 +20,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from markupsafe import Markup, escape
 
+from api.archive import Archive
 from api.charts.scale import written
 from api.charts.small import interval_bar
 from api.footprint import METHODOLOGY_VERSION
@@ -65,6 +66,8 @@ class Site:
     holder: Holder
     evidence: Evidence
     environment: jinja2.Environment
+    archive: Archive | None = None
+    """Past releases; None on a node that keeps none."""
 
     def now(self) -> datetime:
         """The current time, aware UTC."""
