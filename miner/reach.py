@@ -6,7 +6,8 @@ import socket
 import httpx
 
 from miner.validator_logs import axon_url
-from protocol.chain import Axon
+from protocol.chain import Axon, Chain
+from protocol.errors import ConfigurationError
 from protocol.ids import Hotkey
 
 _TIMEOUT_SECONDS = 5.0
@@ -33,6 +34,29 @@ async def trouble_at(axon: Axon, hotkey: Hotkey) -> str:
     except (ValueError, KeyError, TypeError):
         return f"something else than a miner answers at {url}"
     return "" if found == hotkey else f"another miner answers at {url}: {found}"
+
+
+async def refuse_twin(chain: Chain, axon: Axon, hotkey: Hotkey) -> None:
+    """Refuse to start where a miner of the same hotkey answers elsewhere.
+
+    Two of them would sign two commitments to one round, which validators take for fraud.
+
+    Args:
+        chain: Says where this hotkey has been announced.
+        axon: Where this miner is going to serve.
+        hotkey: Who both are.
+
+    Raises:
+        ChainError: If the chain is away.
+        ConfigurationError: If so.
+    """
+    neuron = (await chain.metagraph()).by_hotkey(hotkey)
+    own = neuron.axon if neuron else None
+    if own is not None and own != axon and not await trouble_at(own, hotkey):
+        raise ConfigurationError(
+            f"a miner of this hotkey is running at {axon_url(own)}",
+            hint="Stop that one first: two signatures of one hotkey are punished as fraud.",
+        )
 
 
 async def knock(axon: Axon, listener: socket.socket) -> str:

@@ -18,7 +18,7 @@ from miner.holdings import hold_all
 from miner.meter import open_meter
 from miner.metrics import Metrics
 from miner.ports import Ports
-from miner.reach import trouble_at
+from miner.reach import refuse_twin, trouble_at
 from miner.reporting import Identity
 from miner.round_meter import RoundMeter, refuse_unmetered
 from miner.server import MAX_BODY_BYTES, MAX_CONNECTIONS, create_app
@@ -40,10 +40,7 @@ _log = structlog.get_logger("miner")
 
 async def serve(settings: Settings) -> None:
     """Put one miner together and run it until it is told to stop."""
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-
+    stopping = _stop_signals()
     netuid = subnet_of(settings)
     async with contextlib.AsyncExitStack() as stack:
         listener = stack.enter_context(bind(settings.host, settings.port, variable=PORT_VARIABLE))
@@ -79,17 +76,23 @@ async def serve(settings: Settings) -> None:
             axon=axon,
             ports=ports,
         )
+        await refuse_twin(chain, axon, signer.hotkey)
         await session.begin()
-        standing = Standing(
-            session=session,
-            visits=visits,
-            metrics=metrics,
-            log_urls=settings.validator_logs,
-        )
+        logs = settings.validator_logs
+        standing = Standing(session=session, visits=visits, metrics=metrics, log_urls=logs)
         verifier = stack.enter_context(_verifier(folder, signer.hotkey))
         app = create_app(standing, archive, verifier, stake_floor_tao=settings.stake_floor_tao)
-        server = HttpServer(app, max_connections=MAX_CONNECTIONS)
-        await run_until(stopping, standing, server, listener)
+        await run_until(
+            stopping, standing, HttpServer(app, max_connections=MAX_CONNECTIONS), listener
+        )
+
+
+def _stop_signals() -> asyncio.Event:
+    """Set by SIGTERM and Ctrl-C."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
 
 
 @contextlib.contextmanager

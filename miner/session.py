@@ -26,7 +26,7 @@ from miner.reporting import (
     build_report,
 )
 from protocol.canonical import message_digest
-from protocol.chain import Axon, Block, Metagraph
+from protocol.chain import Axon, Block, CallRefusedError, Metagraph
 from protocol.errors import (
     ChainError,
     ConfigurationError,
@@ -133,7 +133,7 @@ class Session:
         """Look at the chain once, and announce where this miner serves.
 
         Raises:
-            ChainError: If the chain is away or refuses.
+            ChainError: If the chain is away.
             ConfigurationError: If the hotkey is not registered.
         """
         await self._read_head()
@@ -173,6 +173,7 @@ class Session:
         seen = self._metagraph.block if self._metagraph else None
         if seen is None or not 0 <= self.block - seen < METAGRAPH_BLOCKS:
             await self._read_metagraph()
+            await self._announce()
         number = self.network.schedule.round_at(self.block)
         if self.state is State.MEASURING or number == self._met:
             return None
@@ -309,10 +310,15 @@ class Session:
         self._metagraph_at_ns = self._ports.monotonic()
 
     async def _announce(self) -> None:
-        """Put on chain where this miner serves, unless it is there."""
+        """Put on chain where this miner serves, unless it is there; a refusal is tried again."""
         own = self._metagraph.by_hotkey(self.identity.hotkey) if self._metagraph else None
-        if own is not None and own.axon != self.axon:
+        if own is None or own.axon == self.axon:
+            return
+        try:
             await self._ports.chain.serve_axon(self.axon)
+        except CallRefusedError as error:  # such as the rate limit, after a move
+            _log.warning("axon_not_announced", error=str(error), hint=error.hint)
+        else:
             _log.info("axon_announced", ip=self.axon.ip, port=self.axon.port)
 
     def _age(self, since_ns: int) -> Seconds:

@@ -13,7 +13,7 @@ from miner.archive import FileArchive
 from miner.outcome import Ending, State
 from miner.refusals import CounterResetError
 from protocol.canonical import canonical_bytes, message_digest
-from protocol.chain import Block
+from protocol.chain import Axon, Block, CallRefusedError
 from protocol.errors import ConfigurationError, RejectionCode, WorkloadError
 from protocol.ids import BlockHash, BlockNumber, Coldkey, RoundNumber
 from protocol.merkle import merkle_root
@@ -21,7 +21,7 @@ from protocol.networks import TESTNET
 from protocol.nonce_chain import nonces
 from protocol.signing import verify
 from protocol.units import Seconds
-from tests.support.chain import OWNER_HOTKEY
+from tests.support.chain import OWNER_HOTKEY, FakeChain
 from tests.support.keys import ALICE, BOB
 from tests.support.miner import AXON, MACHINE, MODEL, NETWORK, Stage
 
@@ -290,6 +290,28 @@ async def test_the_axon_is_announced_again_when_the_chain_lost_it(stage: Stage) 
     await stage.follow_until(NETWORK.schedule.start(NEXT) + 10)
 
     assert stage.chain.served == [AXON, AXON]
+
+
+class RateLimited(FakeChain):
+    """A chain that refuses the first announcement."""
+
+    refusals = 0
+
+    async def serve_axon(self, axon: Axon) -> None:
+        type(self).refusals += 1
+        if self.refusals == 1:
+            raise CallRefusedError("too soon", reason="ServingRateLimitExceeded")
+        await super().serve_axon(axon)
+
+
+async def test_a_refused_announcement_is_tried_again(stage: Stage) -> None:
+    stage.chain = RateLimited(stage.world.ledger, hotkey=ALICE.hotkey)
+    stage.start()
+
+    await stage.follow_until(START + 60)
+
+    assert stage.chain.served == [AXON]
+    assert stage.archive.commitment(ROUND) is not None
 
 
 async def test_a_replaced_first_block_voids_the_run(stage: Stage) -> None:

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from miner.reach import knock, trouble_at
+from miner.reach import knock, refuse_twin, trouble_at
 from miner.refusals import CounterResetError
 from miner.server import create_app
 from miner.standing import Standing
@@ -18,10 +18,11 @@ from miner.validator_logs import LogView
 from miner.verdicts import Judgement
 from protocol.auth import MemoryNonceStore, RequestVerifier, SignedRequests
 from protocol.chain import Axon
+from protocol.errors import ConfigurationError
 from protocol.http_server import HttpServer, bind
 from protocol.ids import Coldkey, RoundNumber
 from tests.support.keys import ALICE, BOB
-from tests.support.miner import NETWORK, Stage
+from tests.support.miner import AXON, NETWORK, Stage
 
 ROUND = RoundNumber(1)
 START = NETWORK.schedule.start(ROUND)
@@ -190,10 +191,17 @@ async def test_an_announced_address_is_called_from_here(stage: Stage, standing: 
     try:
         assert await trouble_at(here, ALICE.hotkey) == ""
         assert (await trouble_at(here, BOB.hotkey)).startswith("another miner answers")
+        stage.world.ledger.change(ALICE.hotkey, axon=here)
+        await refuse_twin(stage.chain, here, ALICE.hotkey)
+        await refuse_twin(stage.chain, AXON, BOB.hotkey)
+        with pytest.raises(ConfigurationError, match="is running at") as refusal:
+            await refuse_twin(stage.chain, AXON, ALICE.hotkey)
+        assert "Stop that one" in refusal.value.hint
     finally:
         server.stop()
         await running
     assert "try `curl" in await trouble_at(here, ALICE.hotkey)
+    await refuse_twin(stage.chain, AXON, ALICE.hotkey)
 
 
 async def test_a_connection_that_arrives_elsewhere_proves_nothing() -> None:

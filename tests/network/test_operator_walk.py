@@ -40,7 +40,7 @@ PORT = "8091"
 """The page's; the test takes a free one."""
 WALLET, HOTKEY = "my-wallet", "my-hotkey"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_STEP_SECONDS = 180.0
+_STEP_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ async def operator(folder: Path) -> AsyncIterator[Operator]:
             await walker.stop()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_the_page_leads_from_nothing_to_an_accepted_report(tmp_path: Path) -> None:
     async with operator(tmp_path) as walker:
         for block in blocks_of(PAGE):
