@@ -84,6 +84,9 @@ def migrate(engine: Engine) -> tuple[str | None, str | None]:
     config.set_main_option("script_location", "validator:migrations")
     try:
         with engine.begin() as connection:
+            if engine.dialect.name == "sqlite":
+                # Python's driver opens no transaction for DDL; a kill would leave half a schema.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             before = MigrationContext.configure(
                 connection, opts={"version_table": VERSION_TABLE}
             ).get_current_revision()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import column, inspect, table, update
+from sqlalchemy import column, event, inspect, table, update
 
 from protocol.errors import ConfigurationError, StoreError
 from validator.database import database_url, migrate, open_engine
@@ -23,6 +23,25 @@ def test_migrations_make_exactly_the_tables(database: str | None, tmp_path: Path
         assert compare_metadata(context, Base.metadata) == []
     assert migrate(engine) == (head, head)
     assert all(name.startswith("validator_") for name in inspect(engine).get_table_names())
+    engine.dispose()
+
+
+def test_a_migration_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    engine = open_engine(database_url(None, tmp_path))
+
+    def interrupt(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "validator_seats" in statement:
+            raise KeyboardInterrupt
+
+    event.listen(engine, "before_cursor_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        migrate(engine)
+    event.remove(engine, "before_cursor_execute", interrupt)
+
+    assert inspect(engine).get_table_names() == []
+    before, head = migrate(engine)
+    assert before is None
+    assert head is not None
     engine.dispose()
 
 
