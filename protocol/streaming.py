@@ -4,6 +4,8 @@ All batches go through a layer before the next one is read, so every weight is r
 many samples there are, and memory holds one layer and the batches' hidden states. Imports torch.
 """
 
+import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from accelerate import init_empty_weights  # type: ignore[import-untyped]
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from protocol.cheap_weights import CHEAPER, linear_weights
 from protocol.errors import WorkloadError
 from protocol.generation import LoadedModel, configure_torch, load_encoder, memory_watched
 from protocol.models import Dtype
@@ -48,6 +51,9 @@ class StreamedModel:
         self._layers = _layers_of(self._network)
         self._tensors = _tensors_of(folder)
         self._names = _stored_names(self._network, self._tensors)
+        linear = {id(weight) for weight in linear_weights(self._network)}
+        self._linear = {name for key, name in self._names.items() if key in linear}
+        self._rounding: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def forward(self, batches: Sequence[Batch]) -> Iterator[Prefilled]:
         """Run batches through the model, layer by layer.
@@ -70,6 +76,15 @@ class StreamedModel:
                 f"a weight file cannot be read: {error}",
                 hint="Fetch the model again, then verify it.",
             ) from error
+
+    @contextmanager
+    def rounded_to(self, name: str) -> Iterator[None]:
+        """Linear weights rounded to a format of `cheap_weights.CHEAPER`, for the time being."""
+        self._rounding = CHEAPER[name]
+        try:
+            yield
+        finally:
+            self._rounding = None
 
     def _calls(self, batches: Sequence[Batch]) -> list[list[_Call]]:
         """How the model would call each layer, by batch; the first gets the embedded tokens."""
@@ -142,7 +157,26 @@ class StreamedModel:
     def _read(self, name: str) -> torch.nn.Parameter:
         with safe_open(self._tensors[name], framework="pt", device="cpu") as file:
             rounded = file.get_tensor(name).to(getattr(torch, self.model.dtype))
-        return torch.nn.Parameter(rounded.to(self._device).float(), requires_grad=False)
+        values = rounded.to(self._device).float()
+        if self._rounding is not None and name in self._linear:
+            values = self._rounding(values)
+        return torch.nn.Parameter(values, requires_grad=False)
+
+
+def fits_memory(folder: Path, device: str) -> bool:
+    """Whether a model's weights in float32, and a fifth more, fit the memory.
+
+    That of a GPU as far as it is free; the host's as a whole, since much of it holds caches.
+    """
+    values = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            values += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+    needed = values * torch.float32.itemsize * 6 // 5
+    if torch.device(device).type == "cuda":
+        return needed <= torch.cuda.mem_get_info(device)[0]
+    return needed <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _skeleton(folder: Path, dtype: Dtype) -> LoadedModel:

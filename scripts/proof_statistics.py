@@ -176,7 +176,11 @@ def failing_mixtures(
     first, second = len(cheat.margins), len(honest.margins)
     both = Measured(
         margins=[*cheat.margins, *honest.margins],
-        cheaper={name: [*rows, *honest.cheaper[name]] for name, rows in cheat.cheaper.items()},
+        cheaper={
+            name: [*rows, *honest.cheaper[name]]
+            for name, rows in cheat.cheaper.items()
+            if name in honest.cheaper
+        },
     )
     cheated = generator.integers(0, first, size=(REPORTS, count))
     rest = generator.integers(first, first + second, size=(REPORTS, count))
@@ -190,8 +194,8 @@ def _failing_share(prompts: _Prompts, thresholds: ProofThresholds, drawn: _Count
     failed |= prompts.exceeding[drawn].mean(axis=1) > bound.exceeding_ppm
     failed |= np.amax(prompts.largest[drawn], axis=1) > thresholds.hard_micrologits
     if bound.cheaper_micrologits is not None:
-        for name in thresholds.cheaper:
-            failed |= prompts.excess[name][drawn].mean(axis=1) > bound.cheaper_micrologits
+        for values in prompts.excess.values():
+            failed |= values[drawn].mean(axis=1) > bound.cheaper_micrologits
     return float(failed.mean())
 
 

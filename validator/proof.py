@@ -12,13 +12,11 @@ comes near. Everything after the margins is integer arithmetic (Token-DiFR, arXi
 is the method's origin).
 """
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 
@@ -28,10 +26,6 @@ from protocol.messages import Message, Text
 from protocol.models import Dtype
 from protocol.sketch import STEPS_PER_UNIT, squared_distance, unpack_sketch
 from protocol.units import PPM_ONE
-
-if TYPE_CHECKING:
-    from protocol.generation import LoadedModel
-    from protocol.teacher_forcing import Rescored
 
 MARGIN_CLIP_MICROLOGITS = 1_000_000
 """Larger margins count as one logit in the mean, so that one token can't carry it."""
@@ -261,111 +255,6 @@ def sketch_distance_ppm(sketch: str, projections: Sequence[float]) -> int:
     root: float = squared_distance(steps, projections) ** 0.5 / STEPS_PER_UNIT
     steps_ppm = round(root * PPM_ONE / _SKETCH_STEP_PPM) * _SKETCH_STEP_PPM
     return min(steps_ppm, FARTHEST_PPM)
-
-
-class Rescorer:
-    """Re-scores answers under one model's reference weights; loads them when first asked.
-
-    Calls block for as long as the arithmetic takes, so run them in a thread; two at once wait
-    for each other.
-
-    Args:
-        folder: The model's files, already verified.
-        thresholds: Of this model and number format.
-        version: Of the thresholds file.
-        device: Torch device.
-        threads: CPU threads; None leaves torch's setting.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        thresholds: ProofThresholds,
-        version: str,
-        device: str = "cpu",
-        threads: int | None = None,
-    ) -> None:
-        self._folder = folder
-        self._thresholds = thresholds
-        self._version = version
-        self._device = device
-        self._threads = threads
-        self._lock = threading.Lock()
-        self._model: LoadedModel | None = None
-
-    def encode(self, text: str, *, new_tokens: int) -> tuple[int, ...]:
-        """Token ids of a tagged prompt, as an honest miner feeds them to the model."""
-        with self._lock:
-            return self._loaded().encode(text, new_tokens=new_tokens)
-
-    def prove(self, samples: Sequence[Sample]) -> ProofResult:
-        """Whether the declared model wrote the sampled answers.
-
-        Token ids outside the vocabulary fail their prompt: no model writes them.
-
-        Raises:
-            ValueError: If there are no samples, or fewer than were calibrated for.
-            WorkloadError: If the model can't be loaded or its arithmetic fails.
-        """
-        with self._lock:
-            rescored = self._rescored(self._loaded(), samples)
-            cheaper = {name: self._cheaper(name, samples) for name in self._thresholds.cheaper}
-        margins = [one.margins for one in rescored]
-        result = judge_cheaper(
-            judge_margins(margins, self._thresholds, version=self._version),
-            margins,
-            cheaper,
-            self._thresholds,
-        )
-        distances = [
-            None if sample.sketch is None else sketch_distance_ppm(sample.sketch, one.projections)
-            for sample, one in zip(samples, rescored, strict=True)
-        ]
-        return judge_sketches(result, distances, self._thresholds)
-
-    def _loaded(self) -> "LoadedModel":
-        if self._model is None:
-            from protocol.generation import load_verifier  # noqa: PLC0415 - seconds to import
-
-            self._model = load_verifier(
-                self._folder,
-                dtype=self._thresholds.dtype,
-                device=self._device,
-                threads=self._threads,
-            )
-        return self._model
-
-    def _cheaper(self, name: str, samples: Sequence[Sample]) -> list[tuple[float, ...]]:
-        """Margins of the same samples under the weights of a cheaper format."""
-        from protocol.cheap_weights import cheaper_weights  # noqa: PLC0415 - imports torch
-
-        model = self._loaded()
-        with cheaper_weights(model.network, name, model.dtype):
-            return [one.margins for one in self._rescored(model, samples)]
-
-    @staticmethod
-    def _rescored(model: "LoadedModel", samples: Sequence[Sample]) -> list["Rescored"]:
-        from protocol.teacher_forcing import (  # noqa: PLC0415 - imports torch
-            Answer,
-            Rescored,
-            rescore,
-        )
-
-        answers = {
-            index: Answer(
-                prompt_ids=sample.prompt_ids, output_ids=sample.output_ids, nonce=sample.nonce
-            )
-            for index, sample in enumerate(samples)
-            if sample.output_ids
-            and all(0 <= token < model.vocabulary_size for token in sample.output_ids)
-        }
-        scored = dict(zip(answers, rescore(model, list(answers.values())), strict=True))
-        unscorable = [
-            Rescored(margins=(float("inf"),) * max(1, len(sample.output_ids)), projections=())
-            for sample in samples
-        ]
-        return [scored.get(index, failed) for index, failed in enumerate(unscorable)]
 
 
 def _micrologits(margin: float) -> int:

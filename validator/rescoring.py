@@ -15,6 +15,7 @@ from protocol.workload import Workload
 from validator import proof
 from validator.checks import Input, input_of
 from validator.judging import ProofFigures, Sample
+from validator.reference import Rescorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class ModelRescorer:
         self._prompts = prompts
         self._workload = workload
         self._device, self._threads = device, threads
-        self._loaded: tuple[ModelRef, proof.Rescorer] | None = None
+        self._loaded: tuple[ModelRef, Rescorer] | None = None
 
     def weights_digest(self, model: tuple[str, str]) -> Digest | None:
         """Digest of the weights that this validator has of a model; None if it has none."""
@@ -90,13 +91,13 @@ class ModelRescorer:
         text = tagged_prompt(nonce, prompt)
         return self._rescorer(model).encode(text, new_tokens=self._workload.new_tokens)
 
-    def _rescorer(self, model: ModelRef) -> proof.Rescorer:
+    def _rescorer(self, model: ModelRef) -> Rescorer:
         if self._loaded is None or self._loaded[0] != model:
             self._loaded = None  # frees the memory of the one before first
             self._loaded = (model, self._opened(model))
         return self._loaded[1]
 
-    def _opened(self, model: ModelRef) -> proof.Rescorer:
+    def _opened(self, model: ModelRef) -> Rescorer:
         held = self._models.get((model.id, model.revision))
         if held is None:
             raise WorkloadError(
@@ -110,7 +111,7 @@ class ModelRescorer:
             )
         except ConfigurationError as error:
             raise WorkloadError(str(error), hint=error.hint) from error
-        return proof.Rescorer(
+        return Rescorer(
             held.folder,
             thresholds=entry,
             version=thresholds.version,

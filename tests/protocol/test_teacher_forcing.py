@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from protocol.generation import LoadedModel
+from protocol.cheap_weights import cheaper_weights, linear_weights
+from protocol.generation import LoadedModel, load_verifier
 from protocol.ids import Nonce
 from protocol.prompts import short_standin_prompts
-from protocol.streaming import StreamedModel
+from protocol.streaming import StreamedModel, fits_memory
 from protocol.teacher_forcing import Answer, rescore
 from tests.support.model import need_smollm2, smollm2, smollm2_verifier
 
@@ -115,3 +116,23 @@ def test_streaming_leaves_no_weight_in_memory(runs: Samples) -> None:
     rescore(streamed.model, answers(runs[-1:]), forward=streamed.forward)
 
     assert all(parameter.is_meta for parameter in streamed.model.network.parameters())
+
+
+def test_cheaper_weights_are_the_same_streamed_or_whole_and_go_again(runs: Samples) -> None:
+    verifier = load_verifier(need_smollm2(), dtype="bfloat16", threads=1)
+    before = [weight.clone() for weight in linear_weights(verifier.network)]
+    streamed = StreamedModel(need_smollm2(), dtype="bfloat16", threads=1)
+
+    with cheaper_weights(verifier.network, "int8", "bfloat16"):
+        whole = rescore(verifier, answers(runs[-1:], NONCE))
+    with streamed.rounded_to("int8"):
+        layered = rescore(streamed.model, answers(runs[-1:], NONCE), forward=streamed.forward)
+
+    assert layered == whole
+    assert whole != rescore(verifier, answers(runs[-1:], NONCE))
+    after = list(linear_weights(verifier.network))
+    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+def test_a_small_model_fits_memory() -> None:
+    assert fits_memory(need_smollm2(), "cpu")

@@ -19,12 +19,13 @@ from tests.support.model import need_smollm2, smollm2
 from validator.proof import (
     Bound,
     ProofThresholds,
-    Rescorer,
     Sample,
+    judge_cheaper,
     judge_margins,
     load_thresholds,
     thresholds_for,
 )
+from validator.reference import Rescorer
 
 MODEL = SMOLLM2_135M_PACKAGED
 NEW_TOKENS = 10
@@ -180,10 +181,12 @@ def test_a_model_that_was_never_calibrated_is_an_error() -> None:
     assert "calibrate_proof" in caught.value.hint
 
 
-def rescorer() -> Rescorer:
+def rescorer(*, streamed: bool = False) -> Rescorer:
     file = load_thresholds()
     entry = thresholds_for(file, model=MODEL.id, revision=MODEL.revision, dtype="float32")
-    return Rescorer(need_smollm2(), thresholds=entry, version=file.version, threads=1)
+    return Rescorer(
+        need_smollm2(), thresholds=entry, version=file.version, threads=1, streamed=streamed
+    )
 
 
 @cache
@@ -232,3 +235,27 @@ def test_rescorer_encodes_as_a_miner_does() -> None:
     assert rescorer().encode(text, new_tokens=NEW_TOKENS) == smollm2().encode(
         text, new_tokens=NEW_TOKENS
     )
+
+
+def test_answers_that_fit_cheaper_weights_better_fail() -> None:
+    bounds = tuple(
+        bound.model_copy(update={"cheaper_micrologits": 500}) for bound in THRESHOLDS.bounds
+    )
+    thresholds = THRESHOLDS.model_copy(update={"bounds": bounds, "cheaper": ("int8",)})
+    margins = prompts_of(*[0.24] * 4)
+    result = judge_margins(margins, thresholds, version="7")
+
+    caught = judge_cheaper(result, margins, {"int8": prompts_of()}, thresholds)
+    fits_both = judge_cheaper(result, margins, {"int8": prompts_of(*[0.24] * 3, 0.2)}, thresholds)
+
+    assert result.passed
+    assert (caught.passed, caught.closer_to) == (False, "int8")
+    assert fits_both == result
+    assert judge_cheaper(result, margins, {"int8": prompts_of()}, THRESHOLDS) == result
+
+
+def test_a_model_read_layer_by_layer_proves_the_same() -> None:
+    ids = prompts(4)[3]
+    sample = Sample(prompt_ids=ids, output_ids=smollm2().generate(ids, new_tokens=NEW_TOKENS))
+
+    assert rescorer(streamed=True).prove([sample]) == rescorer().prove([sample])
