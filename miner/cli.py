@@ -11,7 +11,7 @@ from cyclopts import App
 
 from miner.cli_measure import meter
 from miner.cli_models import fetch_model, list_models, verify_model
-from miner.cli_node import check, serve, settings, status
+from miner.cli_node import check, register, serve, settings, status
 from miner.cli_runs import compare, measure, verify
 from protocol.command_line import execute
 
@@ -30,7 +30,7 @@ models_app = App(name="models", help="The open models that the network measures.
 models_app.command(list_models, name="list")
 models_app.command(fetch_model, name="fetch")
 models_app.command(verify_model, name="verify")
-for command in (check, measure, compare, verify, meter, serve, settings, status):
+for command in (check, measure, compare, verify, meter, register, serve, settings, status):
     app.command(command)
 app.command(models_app)
 

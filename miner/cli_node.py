@@ -132,6 +132,31 @@ def status(
     return EXIT_OUR_ERROR if report.problems else 0
 
 
+def register(
+    *,
+    node: NodeOptions | None = None,
+    max_cost_tao: Annotated[float | None, Parameter(name="--max-cost")] = None,
+) -> int:
+    """Show what a UID costs, and with a limit take one; needs the coldkey, once.
+
+    Args:
+        node: Settings given on the command line.
+        max_cost_tao: Most that it may cost (TAO); without it nothing is sent.
+    """
+    from miner.settings import subnet_of
+    from protocol.registering import register_command
+
+    effective = _settings(node)
+    lines = register_command(
+        endpoint=effective.chain_endpoint,
+        netuid=subnet_of(effective),
+        wallet=(effective.wallet_name, effective.wallet_hotkey, effective.wallet_path),
+        max_cost_tao=max_cost_tao,
+    )
+    print("\n".join(lines))
+    return 0
+
+
 def settings() -> None:
     """Print a `miner.env` with every setting, its meaning and its default."""
     from miner.settings import example_file

@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import Any, Self, TypeVar
 
 import bittensor as bt
+from bittensor_core import Keypair
 
 from protocol.chain import (
     Axon,
@@ -236,12 +237,18 @@ class SubtensorChain:
             )
         return dict(graph)
 
+    async def query(
+        self, pallet: str, item: str, params: list[object], *, block_hash: str | None = None
+    ) -> Any:  # noqa: ANN401 - a decoded value, of the item's type
+        """Any storage item, decoded; its default, or None, where nothing is stored."""
+        return await self._read(
+            lambda substrate: substrate.query(pallet, item, params, block_hash), item
+        )
+
     async def _query(
         self, item: str, params: list[object], *, block_hash: str | None = None
     ) -> Any:  # noqa: ANN401 - a decoded value, of the item's type
-        return await self._read(
-            lambda substrate: substrate.query(_SUBTENSOR, item, params, block_hash), item
-        )
+        return await self.query(_SUBTENSOR, item, params, block_hash=block_hash)
 
     async def _verify_weights(self, vector: dict[Uid, int], block_hash: BlockHash) -> None:
         uid = await self._query("Uids", [self.netuid, self._key().hotkey], block_hash=block_hash)
@@ -259,13 +266,7 @@ class SubtensorChain:
             weights={int(uid): float(weight) for uid, weight in vector.items()},
             version_key=version_key,
         )
-        keypair = self._key().keypair
-
-        async def execute(substrate: bt.RpcSubstrate) -> bt.ExtrinsicResult:
-            client = bt.Client(self.endpoint, substrate=substrate)
-            return await client.execute(intent, keypair)
-
-        result = await self._write(execute, "committing weights")
+        result = await self.execute(intent, self._key().keypair, "committing weights")
         return WeightsReceipt(
             block_hash=BlockHash(str(result.block_hash)),
             reveal_round=int(result.data["reveal_round"]),
@@ -279,9 +280,19 @@ class SubtensorChain:
             )
         return self._signer
 
-    async def _submit(self, call: tuple[str, str, dict[str, Any]], doing: str) -> BlockHash:
+    async def execute(self, intent: Any, keypair: Keypair, doing: str) -> bt.ExtrinsicResult:  # noqa: ANN401 - the SDK's
+        """Carry out an intent of the SDK, signed by a key, and wait until it is final."""
+
+        async def execute(substrate: bt.RpcSubstrate) -> bt.ExtrinsicResult:
+            client = bt.Client(self.endpoint, substrate=substrate)
+            return await client.execute(intent, keypair)
+
+        return await self._write(execute, doing)
+
+    async def submit(
+        self, call: tuple[str, str, dict[str, Any]], keypair: Keypair, doing: str
+    ) -> BlockHash:
         """Sign a call, wait until it is final; the hash of its block."""
-        keypair = self._key().keypair
 
         async def submit(substrate: bt.RpcSubstrate) -> bt.ExtrinsicResult:
             composed = await substrate.compose(call)  # type: ignore[no-untyped-call]
@@ -289,6 +300,9 @@ class SubtensorChain:
 
         result = await self._write(submit, doing)
         return BlockHash(str(result.block_hash))
+
+    async def _submit(self, call: tuple[str, str, dict[str, Any]], doing: str) -> BlockHash:
+        return await self.submit(call, self._key().keypair, doing)
 
     async def _write(
         self,

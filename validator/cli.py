@@ -119,6 +119,32 @@ def run(*, node: NodeOptions | None = None) -> int:
 
 
 @app.command
+def register(
+    *,
+    node: NodeOptions | None = None,
+    max_cost_tao: Annotated[float | None, Parameter(name="--max-cost")] = None,
+) -> int:
+    """Show what a UID costs, and with a limit take one; needs the coldkey, once.
+
+    Args:
+        node: Settings given on the command line.
+        max_cost_tao: Most that it may cost (TAO); without it nothing is sent.
+    """
+    from protocol.registering import register_command
+    from validator.settings import subnet_of
+
+    settings = _settings(node)
+    lines = register_command(
+        endpoint=settings.chain_endpoint,
+        netuid=subnet_of(settings),
+        wallet=(settings.wallet_name, settings.wallet_hotkey, settings.wallet_path),
+        max_cost_tao=max_cost_tao,
+    )
+    print("\n".join(lines))
+    return 0
+
+
+@app.command
 def migrate(*, node: NodeOptions | None = None) -> int:
     """Bring the database up to date. `run` does the same at its start.
 
