@@ -14,7 +14,7 @@ from api.headline import headline
 from api.label import label_svg, letter_colour
 from api.offerings import Row
 from api.pages.ranking import SVG, row_named
-from api.pages.shell import HTML, Site, row_path
+from api.pages.shell import HTML, Site, row_path, with_header
 from api.ranking import Filters, Sort, ranked
 from api.release import Release
 from api.routes import current, respond
@@ -46,8 +46,7 @@ def add_embeds(router: APIRouter, site: Site) -> None:
             "release": release,
         }
         response = respond(request, encoded(site.render("embed.html", context), HTML))
-        response.headers["content-security-policy"] = _FRAMED
-        return response
+        return with_header(response, "content-security-policy", _FRAMED)
 
     @router.get("/og.png")
     def card(request: Request) -> Response:

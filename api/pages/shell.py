@@ -172,6 +172,14 @@ def build_environment() -> jinja2.Environment:
     return environment
 
 
+def with_header(response: Response, name: str, value: str) -> Response:
+    """The response with one header set; the list of others may be shared and stays as it is."""
+    key = name.encode()
+    others = [header for header in response.raw_headers if header[0] != key]
+    response.raw_headers = [*others, (key, value.encode())]
+    return response
+
+
 def data(value: float | None, status: str = "published", digits: int = 3) -> Markup:
     """A figure of the API: its exact value for machines, fewer digits for people.
 

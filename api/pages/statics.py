@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from api.encoding import encoded
-from api.pages.shell import HERE, STATIC_VERSIONS
+from api.pages.shell import HERE, STATIC_VERSIONS, with_header
 from api.problems import ProblemError
 from api.routes import respond
 
@@ -38,7 +38,9 @@ def add_statics(router: APIRouter) -> None:
             raise ProblemError(404, "not_found", "no such file")
         response = respond(request, files[name])
         if "v" in request.query_params:
-            response.headers["cache-control"] = f"public, max-age={YEAR_SECONDS}, immutable"
+            return with_header(
+                response, "cache-control", f"public, max-age={YEAR_SECONDS}, immutable"
+            )
         return response
 
     @router.get("/favicon.ico")

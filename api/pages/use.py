@@ -18,7 +18,7 @@ from api.grid.intensity import Period
 from api.offerings import Row
 from api.pages.queries import AdviceForm, CalculatorForm, CompareForm, form
 from api.pages.ranking import among_its_model, choices, lines_of, row_named, scale
-from api.pages.shell import Context, Site, link, row_path
+from api.pages.shell import Context, Site, link, row_path, with_header
 from api.problems import ProblemError
 from api.ranking import Filters, Sort, ranked
 from api.reference_schemas import Comparison, FootprintAnswer
@@ -81,8 +81,8 @@ def add_uses(router: APIRouter, site: Site) -> None:
         if row is None:
             raise ProblemError(404, "unknown_row", "there is no row to calculate with")
         response = respond(request, encoded(report_csv(_use(release, row, asked)), CSV))
-        response.headers["content-disposition"] = 'attachment; filename="inference-carbon.csv"'
-        return response
+        name = "inference-carbon.csv"
+        return with_header(response, "content-disposition", f'attachment; filename="{name}"')
 
 
 def advice_context(release: Release, now: datetime, asked: AdviceForm) -> Context:
