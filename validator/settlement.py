@@ -1,7 +1,8 @@
 """The end of a round: verdicts become scores and log entries, scores become weights on chain."""
 
 import ipaddress
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import structlog
 
@@ -117,17 +118,17 @@ async def settle(number: RoundNumber, judge: Judge, ports: Ports) -> None:
     """
     wait_blocks = 1
     while not ports.ledger.has_scored_after(number):
-        steps = (_commit_root(number, ports), set_weights(number, judge, ports))
+        steps = (partial(_commit_root, number, ports), partial(set_weights, number, judge, ports))
         if all([await _done(number, step) for step in steps]):
             return
         await ports.clock.reached(BlockNumber(ports.clock.head.number + wait_blocks))
         wait_blocks = min(2 * wait_blocks, _RETRY_MAX_BLOCKS)
 
 
-async def _done(number: RoundNumber, step: Awaitable[None]) -> bool:
+async def _done(number: RoundNumber, step: Callable[[], Awaitable[None]]) -> bool:
     """Whether a step was done; one that the chain refuses keeps no other from being tried."""
     try:
-        await step
+        await step()
     except ChainError as error:
         cause = error.reason if isinstance(error, CallRefusedError) else "unreachable"
         _log.warning("not_settled", round=number, cause=cause, error=str(error))

