@@ -61,7 +61,7 @@ def test_cheating_earns_less_than_honesty_where_it_is_caught_one_time_in_twenty(
 
 @pytest.fixture(scope="module")
 def outcome() -> Outcome:
-    return play(miners=48, validators=2, rounds=24)
+    return play(miners=48, validators=2, rounds=30)
 
 
 def test_in_a_whole_network_no_cheat_earns_more_than_honesty(outcome: Outcome) -> None:
