@@ -5,8 +5,11 @@ digest, so what comes back is either the report that the verdict names or refuse
 few are kept in memory.
 """
 
+import math
+import time
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import httpx
 import sqlalchemy as sa
@@ -22,7 +25,10 @@ from protocol.messages import Report, Verdict
 from protocol.signing import Signed, verify
 
 TIMEOUT_SECONDS = 4.0
+RETRY_SECONDS = 60.0
+"""A report that could not be had is not asked for again before."""
 REPORTS_KEPT = 32
+Kept = TypeVar("Kept")
 MAX_BYTES = REPORT_MAX_BYTES + ENVELOPE_MAX_BYTES
 """A report in its signed envelope."""
 HTTP_OK = 200
@@ -35,6 +41,7 @@ class StoredEvidence:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._reports: OrderedDict[str, Report] = OrderedDict()
+        self._missing: OrderedDict[str, tuple[float, NoReport]] = OrderedDict()
 
     def heads(self) -> tuple[LogHead, ...]:
         """Each followed log, by URL."""
@@ -79,15 +86,23 @@ class StoredEvidence:
         digest = logged.verdict.report_digest
         if digest is None:
             return NoReport(reason="the miner never revealed one")
-        held = self._reports.get(digest)
-        if held is None:
-            found = _fetched(f"{logged.url}/v1/reports/{digest}", digest, logged.verdict.miner)
-            if isinstance(found, NoReport):
-                return found
-            held = self._reports[digest] = found
-            while len(self._reports) > REPORTS_KEPT:
-                self._reports.popitem(last=False)
-        return held
+        if digest in self._reports:
+            return self._reports[digest]
+        since, refusal = self._missing.get(digest, (-math.inf, None))
+        if refusal is not None and time.monotonic() - since < RETRY_SECONDS:
+            return refusal
+        found = _fetched(f"{logged.url}/v1/reports/{digest}", digest, logged.verdict.miner)
+        if isinstance(found, NoReport):
+            _keep(self._missing, digest, (time.monotonic(), found))
+        else:
+            _keep(self._reports, digest, found)
+        return found
+
+
+def _keep(kept: OrderedDict[str, Kept], key: str, value: Kept) -> None:
+    kept[key] = value
+    while len(kept) > REPORTS_KEPT:
+        kept.popitem(last=False)
 
 
 def _fetched(url: str, digest: str, miner: str) -> Report | NoReport:

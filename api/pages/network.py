@@ -44,7 +44,11 @@ def add_network(router: APIRouter, site: Site) -> None:
                 404, "unknown_report", "no log that is followed holds this verdict",
                 hint="Choose one from the network page.",
             )  # fmt: skip
-        return site.page(request, "report.html", lambda *_: report_context(logged, site))
+        found = site.evidence.report(logged)
+        variant = found.reason if isinstance(found, NoReport) else ""
+        return site.page(
+            request, "report.html", lambda *_: report_context(logged, found, site), variant
+        )
 
 
 def network_context(release: Release, site: Site) -> Context:
@@ -89,10 +93,9 @@ def facts(
     )
 
 
-def report_context(logged: LoggedVerdict, site: Site) -> Context:
+def report_context(logged: LoggedVerdict, found: Report | NoReport, site: Site) -> Context:
     """One verdict, with its report as far as its validator still serves it."""
     verdict = logged.verdict
-    found = site.evidence.report(logged)
     report = None if isinstance(found, NoReport) else found
     failed = [finding for finding in verdict.findings if not finding.passed]
     return {

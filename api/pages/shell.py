@@ -74,13 +74,24 @@ class Site:
         return self.holder.now().astimezone(UTC)
 
     def page(
-        self, request: Request, template: str, build: Callable[[Release, datetime], Context]
+        self,
+        request: Request,
+        template: str,
+        build: Callable[[Release, datetime], Context],
+        variant: str = "",
     ) -> Response:
-        """A page over the release that answers, kept until the hour or a notice changes."""
+        """A page over the release that answers, kept until the hour or a notice changes.
+
+        Args:
+            request: What was asked.
+            template: Name of the page's template.
+            build: Gives what the template is filled with.
+            variant: What else the page depends on, beside release, address and hour.
+        """
         release, now = current(self.holder), self.now()
         notices = self.notices(release, now)
         base = str(request.base_url).rstrip("/")
-        key = f"page {base}{_address(request)}@{now:%Y%m%d%H} {notices!r}"
+        key = f"page {base}{_address(request)}@{now:%Y%m%d%H} {notices!r} {variant}"
         answer = release.answer(
             key,
             lambda: self.render(

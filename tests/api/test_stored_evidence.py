@@ -139,6 +139,15 @@ def test_a_validator_that_is_gone_is_named(
     assert "does not answer" in found.reason
 
 
+def test_a_report_that_is_missing_is_not_asked_for_at_each_view(
+    evidence: StoredEvidence, logged: LoggedVerdict, server: ReportServer
+) -> None:
+    first = evidence.report(logged)
+
+    assert evidence.report(logged) == first
+    assert len(server.asked) == 1
+
+
 def test_a_node_without_logs_has_nothing_to_show() -> None:
     nothing = NoEvidence()
 
