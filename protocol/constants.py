@@ -23,8 +23,9 @@ PROFILE_MAX_BYTES = 65_536
 """Largest signed profile (bytes): 16 devices, 256 models."""
 REPORT_MAX_BYTES = 300_000
 """Largest report (bytes): 1,000 leaves of 200 bytes and the evidence."""
-LOG_ENTRY_MAX_BYTES = 262_144
-"""Largest signed log entry (bytes): a round of 256 miners."""
+LOG_ENTRY_MAX_BYTES = 1_048_576
+"""Largest signed log entry (bytes): the record of a round of 256 miners in as many cells, each
+with the longest names that the schema allows."""
 
 TRACE_RATE_HZ = 10
 """Evidence rows per second."""

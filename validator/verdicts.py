@@ -24,6 +24,9 @@ from validator.records import Seat
 
 _POWER_CLASS_W = 50
 _DETAIL_LENGTH = 500
+_NAME_LENGTH = 200
+"""Longest text of the wire."""
+_MARK_DIGITS = 16
 _MICRO = 10**6
 
 Label = Literal["verified", "simulated", "estimated"]
@@ -133,13 +136,22 @@ def cell_of(report: Report) -> Cell:
         workload=report.workload,
         model=report.model.id,
         revision=report.model.revision,
-        gpu="+".join(names),
+        gpu=_joined(names),
         gpu_count=len(report.devices),
         dtype=report.model.dtype,
         engine=report.engine,
         power_limit_w=round(limit / _POWER_CLASS_W) * _POWER_CLASS_W,
         meter=report.environment.meter,
     )
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Names in one text; a digest stands for the end of what does not fit."""
+    text = "+".join(names)
+    if len(text) <= _NAME_LENGTH:
+        return text
+    mark = "#" + digest(text.encode())[:_MARK_DIGITS]
+    return text[: _NAME_LENGTH - len(mark)] + mark
 
 
 def label_of(report: Report, network: Network) -> Label:
