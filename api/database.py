@@ -176,6 +176,11 @@ class Database:
             raise ConfigurationError(f"cannot open {shown}: {detail}", hint=hint) from fault
         return cls(engine)
 
+    @classmethod
+    def beside(cls, database: "Database") -> Self:
+        """Another view of a database that is open already."""
+        return cls(database.engine)
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
@@ -204,6 +209,9 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            # Python's driver opens no transaction for DDL; a kill would leave half a schema.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
         config.attributes["connection"] = connection
         if revision == "base" or revision.startswith("-"):
             command.downgrade(config, revision)

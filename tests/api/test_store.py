@@ -44,6 +44,30 @@ def engine_of(url: str) -> sa.Engine:
     return sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
 
 
+class PowerCutError(Exception):
+    """The end of a process in the middle of its work."""
+
+
+def test_a_migration_that_is_cut_short_leaves_the_schema_as_it_was(url: str) -> None:
+    engine = engine_of(url)
+    migrate(engine, "0001")
+    before = sorted(sa.inspect(engine).get_table_names())
+
+    def cut(*arguments: object) -> None:
+        if "CREATE TABLE api_row_change" in str(arguments[2]):
+            raise PowerCutError
+
+    sa.event.listen(engine, "before_cursor_execute", cut)
+    with pytest.raises(PowerCutError):
+        migrate(engine)
+    sa.event.remove(engine, "before_cursor_execute", cut)
+
+    assert sorted(sa.inspect(engine).get_table_names()) == before
+    migrate(engine)
+    assert "api_row_change" in sa.inspect(engine).get_table_names()
+    engine.dispose()
+
+
 def test_migrations_lead_to_the_models_and_back_to_nothing(url: str) -> None:
     engine = engine_of(url)
     migrate(engine)
