@@ -4,6 +4,7 @@ A log's address is a setting, or what a validator has announced on chain; neithe
 addresses are guarded, answers bounded, entries believed only under their validator's signature.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ _PAGE_MAX_BYTES = 64 * 2**20
 _READ_ENTRIES = 2_000
 """Newest entries that are read: some ten rounds of a full subnet."""
 _TIMEOUT_SECONDS = 10.0
+_LONGEST_SECONDS = 60.0
+"""For a whole log: one that trickles must not keep the others waiting."""
 _NO_ANSWER = "no answer"
 
 
@@ -80,24 +83,25 @@ async def read_logs(
 
     Args:
         miner: Whose rounds.
-        logs: Where to look, one after the other.
+        logs: Where to look.
         transport: Replaces the network in tests.
     """
     async with httpx.AsyncClient(
         timeout=_TIMEOUT_SECONDS, follow_redirects=False, trust_env=False, transport=transport
     ) as http:
-        return tuple([await _read(miner, log, http) for log in logs])
+        return tuple(await asyncio.gather(*(_read(miner, log, http) for log in logs)))
 
 
 async def _read(miner: Hotkey, log: LogAddress, http: httpx.AsyncClient) -> LogView:
     own, size, problem = OwnRounds(miner, validator=log.validator), 0, ""
     try:
-        size = await _read_entries(own, log.url, http)
-    except httpx.HTTPError as error:
+        async with asyncio.timeout(_LONGEST_SECONDS):
+            size = await _read_entries(own, log.url, http)
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         problem = f"{_NO_ANSWER}: {error!r}"
     except ProtocolError as error:
         problem = f"an entry is not to be believed: {error}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         problem = "this is no validator's log"
     return LogView(
         url=log.url,

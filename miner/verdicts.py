@@ -4,7 +4,7 @@ A validator's log holds, per round, its verdicts and one record with the scores 
 came of them. Every entry is taken only under its validator's signature.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from miner.advice import advice_on
@@ -55,7 +55,7 @@ class OwnRounds:
     verdicts: dict[RoundNumber, Verdict] = field(default_factory=dict)
     records: dict[RoundNumber, RoundRecord] = field(default_factory=dict)
 
-    def take(self, entries: Iterable[Mapping[str, Json]]) -> None:
+    def take(self, entries: Iterable[Json]) -> None:
         """Take entries of the log, as its server gives them.
 
         Raises:
@@ -73,13 +73,13 @@ class OwnRounds:
         newest_first = sorted(self.verdicts, reverse=True)
         return tuple(self._judgement(self.verdicts[number]) for number in newest_first)
 
-    def _verified(self, entry: Mapping[str, Json]) -> Verdict | RoundRecord:
-        payload = entry.get("payload")
-        if not isinstance(payload, Mapping):
+    def _verified(self, entry: Json) -> Verdict | RoundRecord:
+        payload = entry.get("payload") if isinstance(entry, dict) else None
+        if not isinstance(payload, dict):
             raise MalformedMessageError("a log entry without payload")
         if self.validator is None:
             self.validator = Hotkey(str(payload.get("validator")))
-        data = canonical_json(dict(entry))
+        data = canonical_json(entry)
         if payload.get("kind") == "round":
             record = parse(Signed[RoundRecord], data, max_bytes=LOG_ENTRY_MAX_BYTES)
             return verify(record, hotkey=self.validator)

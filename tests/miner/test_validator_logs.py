@@ -29,6 +29,10 @@ def played(rounds: int) -> DevLog:
     return log
 
 
+def page(entry: bytes) -> httpx.Response:
+    return httpx.Response(200, content=b'{"size": 1, "entries": [' + entry + b"]}")
+
+
 async def test_the_newest_verdicts_are_read() -> None:
     (view,) = await read_logs(MINER.hotkey, [ADDRESS], transport=served(played(3)))
 
@@ -73,6 +77,11 @@ async def test_a_log_of_another_validator_than_announced_is_not_believed() -> No
         (httpx.Response(200, json={"size": 1, "entries": 5}), "this is no validator's log"),
         (httpx.Response(200, json={"size": 1, "entries": [{}]}), "an entry is not to be believed"),
         (httpx.Response(200, content=b" " * (64 * 2**20 + 1)), "this is no validator's log"),
+        (httpx.Response(200, content=b"[" * 10**6), "this is no validator's log"),
+        (page(b'{"payload": {"kind": "verdict", "x": 1.5}}'), "an entry is not to be believed"),
+        (page(b'{"payload": {"kind": "verdict", "x": 1e999}}'), "an entry is not to be believed"),
+        (page(b'{"payload": {"kind": "round", "x": "\\ud800"}}'), "an entry is not to be believed"),
+        (page(b"[" * 900 + b"]" * 900), "an entry is not to be believed"),
     ],
 )
 async def test_what_is_no_log_is_said_and_the_others_are_read_all_the_same(
@@ -92,8 +101,9 @@ async def test_what_is_no_log_is_said_and_the_others_are_read_all_the_same(
     assert good.judgements
 
 
-async def test_an_absent_validator_is_said() -> None:
-    (view,) = await read_logs(MINER.hotkey, [LogAddress(url="http://127.0.0.1:9", validator=None)])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://a:b", "ftp://x", "log"])
+async def test_an_absent_validator_is_said(url: str) -> None:
+    (view,) = await read_logs(MINER.hotkey, [LogAddress(url=url, validator=None)])
 
     assert view.problem.startswith("no answer")
 

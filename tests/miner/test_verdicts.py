@@ -94,8 +94,10 @@ def test_an_entry_that_its_validator_did_not_sign_is_not_believed() -> None:
     assert own.judgements() == ()
 
 
-@pytest.mark.parametrize("strange", [{}, {"payload": 3}, {"payload": {"kind": "round"}}])
-def test_an_entry_that_is_none_is_malformed(strange: dict[str, Json]) -> None:
+@pytest.mark.parametrize(
+    "strange", [{}, [], 3, None, {"payload": 3}, {"payload": {"kind": "round"}}]
+)
+def test_an_entry_that_is_none_is_malformed(strange: Json) -> None:
     with pytest.raises(ProtocolError):
         OwnRounds(MINER.hotkey).take([strange])
 

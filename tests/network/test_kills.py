@@ -12,7 +12,7 @@ ROUND = RoundNumber(1)
 KEPT = ["commitment.json", "outcome.json", "report.json"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_miner_killed_in_the_run_and_after_it_commits_once(tmp_path: Path) -> None:
     async with miner_process(tmp_path) as miner:
         await miner.start()

@@ -31,7 +31,7 @@ from tests.support.model import need_smollm2
 GPU = GpuConfig(devices=(DeviceConfig(source=Source.WORK, uuid="GPU-SIMULATED-killed"),))
 SCHEDULE = DEVNET.schedule
 _POLL_SECONDS = 0.1
-_LONGEST_SECONDS = 100.0
+_LONGEST_SECONDS = 200.0
 
 
 @dataclass(slots=True)
