@@ -73,7 +73,7 @@ class Operator:
     async def do(self, block: Block) -> None:
         match block.language:
             case "sh":
-                self.output = "".join([await self._run(line) for line in block.lines])
+                self.output = "\n".join([await self._run(line) for line in block.lines])
             case "text":
                 await self._see(block.lines)
             case "env":
