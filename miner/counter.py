@@ -157,6 +157,10 @@ def interpolated_edge(ticks: Sequence[Tick], at_ns: int, calibration: TickCalibr
     near = placed_on_grid([*before, *after], calibration)
     start, end = near[len(before) - 1], near[len(before)]
     span_ns = end.at_ns - start.at_ns
+    if span_ns <= 0:
+        raise EdgesUnknownError(
+            "two changes of the counter beside a busy edge cannot be told apart"
+        )
     share = min(1.0, max(0.0, (at_ns - start.at_ns) / span_ns))
     gained = end.energy_mj - start.energy_mj
     slope = gained / span_ns
@@ -179,6 +183,8 @@ def _steadiness(ticks: Sequence[Tick]) -> Steadiness:
     blurs: list[float] = []
     for tick, later in pairwise(sorted(ticks, key=lambda tick: tick.at_ns)):
         gap_ns = later.at_ns - tick.at_ns
+        if gap_ns <= 0:
+            continue  # two changes that cannot be told apart say nothing of the power
         power = _milliwatts((later.energy_mj - tick.energy_mj) / gap_ns)
         powers.append(power)
         blurs.append(power**2 * (tick.half_width_ns**2 + later.half_width_ns**2) / 3 / gap_ns**2)

@@ -116,7 +116,7 @@ def calibrate_tick(ticks: Sequence[Tick]) -> TickCalibration:
     timed = [tick for tick in ticks if tick.half_width_ns <= _TIMED_SHARE * typical]
     if len(timed) < _LEAST_CALIBRATION_TICKS:
         timed = list(ticks)  # none is well timed: they must do
-    numbers = _numbered(timed, typical)
+    numbers = _numbered(timed, _one_period_ns(timed))
     rough = (timed[-1].at_ns - timed[0].at_ns) / numbers[-1]
     jitter = _jitter(timed, numbers, rough)
     weights = [1 / (tick.half_width_ns**2 / 3 + jitter**2 + 1) for tick in timed]
@@ -134,6 +134,13 @@ def calibrate_tick(ticks: Sequence[Tick]) -> TickCalibration:
         drift_ns=1 / sqrt(lever),
         count=len(ticks) - 1,
     )
+
+
+def _one_period_ns(ticks: Sequence[Tick]) -> float:
+    """Mean of the intervals that are one period long; a busy machine misses many changes."""
+    gaps = sorted(later.at_ns - tick.at_ns for tick, later in pairwise(ticks))
+    short = gaps[len(gaps) // 4]
+    return fmean(gap for gap in gaps if short / 2 < gap < 1.5 * short)
 
 
 def _numbered(ticks: Sequence[Tick], typical_ns: float) -> list[int]:
@@ -165,7 +172,7 @@ def placed_on_grid(ticks: Sequence[Tick], calibration: TickCalibration) -> list[
     A tick was the last one before it was seen, so the grid of the best timed tick says when
     it came, within jitter and drift. If it was seen when a tick was just due, the next tick
     tells whether that one was in. Where it is not clear, or contradicts what was seen, a tick
-    stays as it was seen.
+    stays as it was seen; where two ticks would take one place, all of them do.
 
     Args:
         ticks: In the order of time.
@@ -176,9 +183,13 @@ def placed_on_grid(ticks: Sequence[Tick], calibration: TickCalibration) -> list[
     grid = _Grid(anchor=min(ticks, key=lambda tick: tick.half_width_ns), calibration=calibration)
     placed: list[Tick] = []
     following: int | None = None
+    taken: int | None = None
     for tick in reversed(ticks):
         number = grid.number(tick, following)
+        if number is not None and taken is not None and number >= taken:
+            return list(ticks)  # two in one place: the grid does not fit what was seen
         placed.append(tick if number is None else grid.narrowed(tick, number))
+        taken = taken if number is None else number
         following = grid.only_number(placed[-1])
     return placed[::-1]
 

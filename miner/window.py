@@ -10,6 +10,9 @@ from miner.timer import Background, Timer
 from protocol.constants import TRACE_RATE_HZ
 from protocol.units import Seconds, microseconds, nanoseconds, seconds
 
+_UNDISTURBED_SECONDS = Seconds(0.001)
+_UNDISTURBED_NS = nanoseconds(_UNDISTURBED_SECONDS)
+"""Nothing is read for so long after the window opens; the next tick is a period away."""
 _STUCK_SECONDS = Seconds(2.0)
 """A counter that does not change for so long is unusable."""
 
@@ -124,6 +127,8 @@ class Window:
     def _sample(self) -> float:
         """A row when one is due; after a busy opening edge, polling until its tick is seen."""
         now_ns = self._timer.now_ns()
+        if self.start_ns and now_ns < self.start_ns + _UNDISTURBED_NS:
+            return _UNDISTURBED_SECONDS  # the work starts now, and must not wait for a reading
         if now_ns >= self._row_due_ns:
             for sampler in self._samplers:
                 sampler.take_row()

@@ -165,6 +165,20 @@ def test_a_badly_timed_tick_is_passed_over_at_a_quiet_edge() -> None:
     assert edge.steadiness.blur_mw < 200
 
 
+def test_changes_that_cannot_be_told_apart_are_no_edge() -> None:
+    ticks = [
+        Tick(earliest_ns=10, latest_ns=10, energy_mj=1),
+        Tick(earliest_ns=0, latest_ns=20_000_000, energy_mj=2),
+    ]
+    calibration = TickCalibration(period_ns=10, jitter_ns=10**9, drift_ns=0.0, count=10)
+
+    edge = interpolated_edge(ticks, 10, calibration)
+    with pytest.raises(EdgesUnknownError):
+        interpolated_edge([ticks[1], ticks[1]], 10_000_000, calibration)
+
+    assert edge.half_widths_mj
+
+
 def test_a_blurred_tick_after_a_busy_edge_is_placed_by_the_sharp_one_before() -> None:
     start = Tick(earliest_ns=0, latest_ns=0, energy_mj=0)
     seen_late = Tick(earliest_ns=20_000_000, latest_ns=180_000_000, energy_mj=40_000)

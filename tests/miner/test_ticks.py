@@ -146,3 +146,30 @@ def test_badly_timed_ticks_are_told_apart() -> None:
     sharp = [tick(0, 10), tick(100, 115), tick(300, 312)]
 
     assert best_timed([sharp[0], sharp[1], tick(200, 290), sharp[2]]) == sharp
+
+
+def test_starved_polling_does_not_miscount_the_ticks() -> None:
+    """Half of the changes are missed, and the rest seen within 0.1 ms."""
+    chance, period_ns = chance_of(4), 10_000_000
+    seen = [number for number in range(200) if chance.random() < 0.5]
+    ticks = [
+        Tick(earliest_ns=n * period_ns - 100_000, latest_ns=n * period_ns, energy_mj=n)
+        for n in seen
+    ]
+
+    calibration = calibrate_tick(ticks)
+
+    assert calibration.period_ns == pytest.approx(period_ns, rel=1e-5)
+    assert calibration.jitter_ns < 100_000
+
+
+def test_two_ticks_never_share_a_place_on_the_grid() -> None:
+    """Only one was due in the time of both: the grid does not fit."""
+    anchor = Tick(earliest_ns=0, latest_ns=0, energy_mj=0)
+    first = Tick(earliest_ns=2_000_000, latest_ns=19_000_000, energy_mj=10)
+    second = Tick(earliest_ns=9_500_000, latest_ns=19_500_000, energy_mj=20)
+    calibration = TickCalibration(period_ns=10_000_000, jitter_ns=0, drift_ns=0.0, count=100)
+
+    placed = placed_on_grid([anchor, first, second], calibration)
+
+    assert placed == [anchor, first, second]
