@@ -13,7 +13,7 @@ def list_models() -> None:
     Memory is the weights in bfloat16 and a fifth more. A number of parameters marked `assumed` is
     from memory of the model card.
     """
-    from protocol.models import CATALOGUE
+    from protocol.models import CATALOGUE, size_text
     from protocol.units import mebibytes
 
     for model in CATALOGUE:
@@ -21,7 +21,7 @@ def list_models() -> None:
         gate = "gated" if model.gated else "open"
         print(
             f"{model.id}  {model.revision or 'main'}  class {model.size_class}"
-            f"  {model.parameters / 1e6:.0f} million ({model.parameters_status})"
+            f"  {size_text(model.parameters)} ({model.parameters_status})"
             f"  memory {need:.0f} MiB  disk {mebibytes(model.download_bytes):.0f} MiB"
             f"  {model.license}  {gate}"
         )

@@ -11,6 +11,7 @@ from miner.published import PUBLISHED_GPU
 from miner.result import Figure, Label, Result, latencies, mean_power
 from miner.stars import BANDS
 from protocol.checkup import Row
+from protocol.models import size_text
 from protocol.units import milliseconds
 
 _MEANING = {
@@ -125,7 +126,7 @@ def _notes(result: Result) -> Iterator[str]:
 def _standing_notes(result: Result) -> Iterator[str]:
     """Class, stars and the published row, each with what it may be compared with."""
     found = result.standing
-    yield f"class     {result.size_class} ({result.report.parameters / 1e9:.3g} billion parameters)"
+    yield f"class     {result.size_class} ({size_text(result.report.parameters)} parameters)"
     if found is not None:
         shown = "*" * found.stars + "." * (BANDS - found.stars)
         yield (

@@ -20,7 +20,7 @@ SizeClass = Literal["A", "B", "C"]
 
 _MAX_PARAMETERS_A = 20_000_000_000
 _MAX_PARAMETERS_B = 66_000_000_000
-_MILLION = 1_000_000
+_MILLION, _BILLION = 1_000_000, 1_000_000_000
 _BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "float16": 2}
 _MEMORY_OVERHEAD_PPM = 1_200_000
 """Memory needed over the weights alone: 1.2 (AI Energy Score, M = P x B / (32/Q) x 1.2)."""
@@ -187,6 +187,13 @@ def size_class_of(parameters: int) -> SizeClass:
     if parameters <= _MAX_PARAMETERS_A:
         return "A"
     return "B" if parameters <= _MAX_PARAMETERS_B else "C"
+
+
+def size_text(parameters: int) -> str:
+    """A number of parameters for people: `135 million`, `8.03 billion`."""
+    if parameters < _BILLION:
+        return f"{parameters / _MILLION:.0f} million"
+    return f"{parameters / _BILLION:.3g} billion"
 
 
 def weights_bytes(parameters: int, dtype: Dtype) -> int:

@@ -27,7 +27,7 @@ from protocol.errors import ConfigurationError
 from protocol.messages import ModelRef
 from protocol.model_files import cache_dir
 from protocol.prompts import short_standin_prompts
-from protocol.units import mebibytes
+from protocol.units import mebibytes, microseconds
 from protocol.workload import PromptSet, Workload, WorkloadForm
 from scripts.bench.entries import Entry, entry, labelled
 from scripts.smollm2 import ensure_smollm2
@@ -113,7 +113,7 @@ def _ours(folder: Path) -> _Loop:
     task = Task(model=_REF, workload=workload, seed=b"bench")
 
     def stamp() -> tuple[int, int | None]:
-        return time.monotonic_ns() // 1_000, None
+        return microseconds(time.monotonic_ns()), None
 
     def loop(prompt: str) -> tuple[int, ...]:
         runs: tuple[PromptRun, ...] = run_prompts(model, (prompt,), task, stamp, lambda _done: None)
