@@ -75,7 +75,9 @@ async def test_a_frozen_node_is_an_error_and_comes_back(
         await chain.head()
 
     devnet.node.faults.thaw()
-    await asyncio.sleep(0.15)
+    monkeypatch.setattr(subtensor, "READ_TIMEOUT_SECONDS", 10.0)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_SECONDS", 10.0)
+    await asyncio.sleep(0.2)
     assert (await chain.head()).number == 1
 
 
