@@ -19,7 +19,7 @@ from protocol.units import PPM_ONE, uwh_per_1k
 from validator.checks import bounded, none_of
 from validator.cohorts import Observation, log_nano, operator_logs
 from validator.cohorts import median as median_log
-from validator.hardware import contradictions
+from validator.hardware import contradictions, is_simulated
 from validator.operators import COPIED_CORRELATION_PPM, likeness_ppm, trace_shape
 from validator.scoring import distance_milli
 
@@ -184,8 +184,15 @@ def check_simultaneous(sharing: Sharing | None) -> tuple[Finding, ...]:
 
 
 def check_digits(report: Report) -> Finding:
-    """Check 17: a sensor does not give one and the same reading all the time."""
-    shares = [_repeat_ppm(_within(part.trace, report.duration_us)) for part in report.device_energy]
+    """Check 17: a sensor does not give one and the same reading all the time.
+
+    Simulated devices have no noise, and say that they are simulated.
+    """
+    shares = [
+        _repeat_ppm(_within(part.trace, report.duration_us))
+        for part, device in zip(report.device_energy, report.devices, strict=False)
+        if not is_simulated(device)
+    ]
     return bounded("power_repeat_ppm", max(shares, default=0), high=_POWER_REPEAT_PPM, hard=False)
 
 

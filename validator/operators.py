@@ -30,6 +30,8 @@ SHAPE_ROWS = 256
 """Rows of a trace that are compared: 26 s at 10 Hz."""
 SHAPE_MIN_ROWS = 64
 """Shorter traces say nothing."""
+_RAMP_MS = 2_000
+_CLIP = 4
 COPIED_CORRELATION_PPM = 980_000
 """Correlation of two traces' changes from row to row. Two devices that run the same prompts
 share the prompts' rhythm but not the sensor's noise."""
@@ -115,13 +117,19 @@ def _links(member: Member) -> Iterable[str]:
 
 
 def trace_shape(trace: PowerTrace) -> tuple[int, ...]:
-    """Changes of power from row to row within the window (mW); empty for a short trace."""
-    powers = [
-        power for at, power in zip(trace.elapsed_ms, trace.power_mw, strict=False) if at >= 0
-    ][: SHAPE_ROWS + 1]
+    """Changes of power from row to row within the window (mW); empty for a short trace.
+
+    The ramp of the first two seconds is left out, and larger changes count as four times the
+    median one: what is compared is the sensor's noise, not the load that all runs share. Empty
+    for a sensor without noise.
+    """
+    rows = zip(trace.elapsed_ms, trace.power_mw, strict=False)
+    powers = [power for at, power in rows if at >= _RAMP_MS][: SHAPE_ROWS + 1]
     if len(powers) <= SHAPE_MIN_ROWS:
         return ()
-    return tuple(later - earlier for earlier, later in pairwise(powers))
+    changes = [later - earlier for earlier, later in pairwise(powers)]
+    limit = _CLIP * median([abs(change) for change in changes])
+    return tuple(max(-limit, min(limit, change)) for change in changes) if limit else ()
 
 
 def copied(shapes: Mapping[Hotkey, Sequence[int]]) -> tuple[Pair, ...]:

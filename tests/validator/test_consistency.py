@@ -160,7 +160,11 @@ def test_runs_that_do_not_fit_one_gpu_one_after_the_other_are_found() -> None:
 def test_a_sensor_that_never_moves_is_found() -> None:
     flat = tuple(70_000 if at < 0 else 300_000 for at in trace().elapsed_ms)
 
-    assert not passed("power_repeat_ppm", report(trace(power_mw=flat)))
+    real = factories.DEVICE.model_copy(update={"name": "NVIDIA X", "uuid": "GPU-1"})
+
+    assert not passed("power_repeat_ppm", report(trace(power_mw=flat), devices=(real,)))
+    assert passed("power_repeat_ppm", report(trace(), devices=(real,)))
+    assert passed("power_repeat_ppm", report(trace(power_mw=flat)))
 
 
 def test_facts_that_are_not_those_of_the_named_gpu_are_found() -> None:

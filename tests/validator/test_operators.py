@@ -108,6 +108,20 @@ def test_the_same_prompts_on_two_devices_are_no_copy() -> None:
     assert copied(shapes) == ()
 
 
+def test_the_ramp_that_all_runs_share_is_no_copy() -> None:
+    """A jump of 90 W in one row would outweigh the noise of all others."""
+
+    def run(seed: int) -> PowerTrace:
+        chance = random.Random(seed)  # noqa: S311 - a simulation
+        steady = [300_000 + round(chance.gauss(0, 300)) for _ in range(200)]
+        return trace([70_000, *steady[:100], *(power - 90_000 for power in steady[100:])])
+
+    shapes = {Hotkey(str(seed)): trace_shape(run(seed)) for seed in range(6)}
+
+    assert all(shapes.values())
+    assert copied(shapes) == ()
+
+
 def test_short_and_flat_traces_join_nobody() -> None:
     assert trace_shape(trace([100_000] * 20)) == ()
     flat = trace_shape(trace([100_000] * 100))
