@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from api.footprint import INTERVAL_LEVEL, INTERVAL_METHOD, METHODOLOGY_VERSION, PER
 from api.grid.intensity import Tier
-from api.offerings import BLEND_INPUT_SHARE, PUE_ASSUMED
+from api.offerings import BLEND_INPUT_SHARE
 from api.present import ACCOUNTING, BOUNDARY, REGIME_NOTES, SCOPE
+from api.pue import PUE_ASSUMED
 from api.release import Release
 from api.schemas import Answer, Boundary, Meta
 from api.units_of_use import TERM

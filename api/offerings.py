@@ -37,12 +37,9 @@ from api.footprint import (
 )
 from api.grid.intensity import Intensity, Period
 from api.grid.ladder import Ladder, pooled
+from api.pue import assumed_pue, pue_of
 from protocol.messages import Status
 
-PUE_ASSUMED = Estimate(value=1.25, low=1.1, high=1.5)
-"""For whoever publishes none (our convention)."""
-PUE_UNCERTAINTY = 0.03
-"""A published yearly PUE is taken to be known to 0.03 (our assumption)."""
 BLEND_INPUT_SHARE = Decimal("0.75")
 """Three input tokens to one output token in a blended price."""
 _AREA_COUNTRY = {"au": "AUS", "jp": "JPN"}
@@ -229,7 +226,7 @@ class _Join:
         self._now = now
         self._grids: dict[tuple[str, ...], _Grid] = {}
         self._facilities: dict[tuple[int, int], Logarithmic] = {}
-        self._own_pue = _assumed_pue("a machine room of your own")
+        self._own_pue = assumed_pue("a machine room of your own")
         self._tabulated = tuple(p for p in catalogue.places.values() if p.tabulated)
         self._regions = {(r.provider, r.name): r.place for r in catalogue.regions}
 
@@ -270,7 +267,7 @@ class _Join:
             region=evidence.region,
             places=places,
             certainty=evidence.certainty,
-            pue=self._pue(evidence),
+            pue=pue_of(evidence, self._catalogue.pue),
         )
         price = _price(evidence, prices, self._now)
         return self._row(self._models[evidence.model], figure, figure.provider_energy, site, price)
@@ -336,37 +333,6 @@ class _Join:
             ]
         return tuple(candidates)
 
-    def _pue(self, evidence: Evidence) -> Factor:
-        own = [r for r in self._catalogue.pue if r.provider == evidence.provider]
-        here = [r for r in own if r.region == evidence.region]
-        if here:
-            record = max(here, key=lambda r: r.year)
-            return Factor(
-                estimate=Estimate(
-                    value=record.pue,
-                    low=max(1.0, record.pue - PUE_UNCERTAINTY),
-                    high=record.pue + PUE_UNCERTAINTY,
-                ),
-                unit="ratio",
-                status=Status.PUBLISHED,
-                source=record.source,
-                date=str(record.year),
-                licence=record.licence,
-                note=f"region's own, +-{PUE_UNCERTAINTY}",
-            )
-        if not own:
-            return _assumed_pue("a provider that publishes none")
-        values = [record.pue for record in own]
-        return Factor(
-            estimate=Estimate(value=sum(values) / len(values), low=min(values), high=max(values)),
-            unit="ratio",
-            status=Status.ASSUMED,
-            source=own[0].source,
-            date=str(max(record.year for record in own)),
-            licence=own[0].licence,
-            note=f"mean and range of the provider's {len(own)} published regions",
-        )
-
 
 _RANKED = frozenset({Status.VERIFIED, Status.PUBLISHED, Status.MODELLED})
 """Figures that may stand for a provider's machine; simulated and estimated ones never do."""
@@ -378,18 +344,6 @@ def _obstacle(provider: Provider, figure: EnergyFigure | None, places: tuple[Pla
     if figure is None:
         return "no energy figure of a batched server for this model"
     return "" if places else "the region's grid zone is not known"
-
-
-def _assumed_pue(whose: str) -> Factor:
-    return Factor(
-        estimate=PUE_ASSUMED,
-        unit="ratio",
-        status=Status.ASSUMED,
-        source="our convention",
-        date="2026",
-        licence="CC-BY-4.0",
-        note=f"assumed for {whose}: 1.25, between 1.1 and 1.5",
-    )
 
 
 def _price(evidence: Evidence, prices: PriceBook, now: datetime) -> Price | None:

@@ -19,11 +19,11 @@ from api.footprint import INTERVAL_METHOD
 from api.grid.ladder import LEVEL_FLOOR
 from api.grid_answers import latest_answer, typical_day_answer
 from api.lookups import model_answer, models_answer, sources_answer
-from api.offerings import PUE_ASSUMED, PUE_UNCERTAINTY
 from api.pages.hours import Day, day_at
 from api.pages.queries import ModelsForm, form
 from api.pages.ranking import lines_of, scale
 from api.pages.shell import Context, Site
+from api.pue import PUE_ASSUMED, PUE_UNCERTAINTY
 from api.reference_routes import place_named
 from api.reference_schemas import GridNow, ModelDetail, Models, Sources, TypicalDay
 from api.release import Release
