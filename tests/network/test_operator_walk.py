@@ -84,7 +84,8 @@ class Operator:
     async def stop(self) -> list[int]:
         """Send SIGTERM to what runs in the background; the exit statuses."""
         for process in self.serving:
-            process.send_signal(signal.SIGTERM)
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
         return [await process.wait() for process in self.serving]
 
     async def _run(self, line: str) -> str:
