@@ -1,12 +1,13 @@
 """Calibrate the token proof: measure honest noise, set thresholds, count what they catch.
 
 For one model and number format it records honest stacks (batch 1 and 8, one and two threads,
-two attention kernels) and cheaper weights, re-scores them all with the reference weights, sets
-the thresholds on one half of the prompts and tests them on the other.
+two attention kernels) and cheaper weights, and re-scores them all with the reference weights.
+Thresholds set on either half of the prompts are tested on the other; those that are shipped are
+set on all.
 
     python -m scripts.calibrate_proof --model smollm2-135m --dtype bfloat16 --prompts 192
 
-prints the table of docs/methodology.md and writes the entry into
+prints the tables of docs/methodology.md and writes the entry into
 `validator/data/proof_thresholds.json`. `--model` takes a folder as well: so an operator
 calibrates a model that this version ships no thresholds for. Recordings are kept in the cache,
 so that a run that was broken off goes on where it was.
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from protocol.model_files import cache_dir, resolve_model
+from protocol.model_files import LocalModel, cache_dir, resolve_model
 from protocol.sketch import pack_sketch
 from scripts.cheat_weights import CHEATS
 from scripts.proof_stacks import (
@@ -120,20 +121,28 @@ def main() -> int:
         )
         for stack in stacks
     }
+    entry = _thresholds({stack.name: recorded[stack.name] for stack in HONEST}, local, options)
+    store_thresholds(entry, options.version, options.output)
     split = {stack: halves(rows) for stack, rows in recorded.items()}
-    honest = [stack.name for stack in HONEST]
-    thresholds = set_thresholds(
-        {stack: measure(split[stack][0]) for stack in honest},
+    for half, other in ((0, 1), (1, 0)):
+        honest = {stack.name: split[stack.name][half] for stack in HONEST}
+        tested = {stack: measure(rows[other]) for stack, rows in split.items()}
+        title = f"Set on half {half + 1} of the prompts, tested on half {other + 1}"
+        sys.stdout.write(f"{title}:\n\n{table(tested, _thresholds(honest, local, options))}\n\n")
+    return 0
+
+
+def _thresholds(
+    honest: Mapping[str, Sequence[Recording]], local: LocalModel, options: Namespace
+) -> ProofThresholds:
+    return set_thresholds(
+        {stack: measure(rows) for stack, rows in honest.items()},
         name=(local.id, local.revision, options.dtype),
         origin=(
-            f"{options.prompts // 2} tagged standin-v1-short prompts on a CPU, "
+            f"{options.prompts} tagged standin-v1-short prompts on a CPU, "
             f"torch {torch.__version__}, stacks: {'; '.join(honest)}"
         ),
     )
-    store_thresholds(thresholds, options.version, options.output)
-    tested = {stack: measure(rows[1]) for stack, rows in split.items()}
-    sys.stdout.write(table(tested, thresholds) + "\n")
-    return 0
 
 
 def _cheats(names: Sequence[str], dtype: str) -> list[Stack]:

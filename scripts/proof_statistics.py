@@ -21,7 +21,7 @@ SAMPLE_COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Sample counts with a bound of their own."""
 REPORTS = 40_000
 """Bootstrapped reports per stack and sample count."""
-SAFETY = 1.25
+SAFETY = 1.3
 """Factor on every bootstrap quantile, for honest stacks that were not measured."""
 
 _QUANTILE = 1 - 2.5e-4
@@ -55,6 +55,7 @@ class Floors:
     mean_micrologits: int
     exceeding_micrologits: int
     hard_micrologits: int
+    cheaper_micrologits: int
     sketch_ppm: int
 
 
@@ -63,18 +64,21 @@ FLOORS = {
         mean_micrologits=200,
         exceeding_micrologits=5_000,
         hard_micrologits=250_000,
+        cheaper_micrologits=20,
         sketch_ppm=2_000,
     ),
     "bfloat16": Floors(
         mean_micrologits=1_000,
-        exceeding_micrologits=125_000,
+        exceeding_micrologits=250_000,
         hard_micrologits=2_000_000,
+        cheaper_micrologits=300,
         sketch_ppm=15_000,
     ),
     "float16": Floors(
         mean_micrologits=400,
         exceeding_micrologits=30_000,
         hard_micrologits=500_000,
+        cheaper_micrologits=50,
         sketch_ppm=4_000,
     ),
 }
@@ -216,7 +220,9 @@ def _bound(
             _worst([prompts.exceeding for prompts in stacks], count),
             1 + _PPM // (count * tokens),
         ),
-        cheaper_micrologits=max(_worst(excess, count), 0) if excess else None,
+        cheaper_micrologits=max(_worst(excess, count), floors.cheaper_micrologits)
+        if excess
+        else None,
         sketch_ppm=max(_worst(distances, count), floors.sketch_ppm) if distances else None,
     )
 
