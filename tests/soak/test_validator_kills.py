@@ -57,7 +57,7 @@ def killed_again_and_again(data_dir: Path, database: str | None, validator: str)
     steps = int((whole / STEPS_FILE).read_text())
     run_life(whole, None, validator=validator, rounds=ROUNDS)
     start = int((whole / STEPS_FILE).read_text())
-    longest = 2 * (start + steps // (KILLS + KILLS // 4))
+    longest = 2 * (start + steps // (2 * KILLS))
     kills = 0
     while kills < KILLS:
         last = chance.randrange(1, longest)
