@@ -10,10 +10,12 @@ from fastapi.responses import JSONResponse, Response
 from api import schemas
 from api.archive import Archive
 from api.archive_routes import build_archive_routes
+from api.callers import Callers
 from api.emissions_routes import build_emissions_routes
 from api.export_routes import build_export_routes
 from api.footprint import METHODOLOGY_VERSION
 from api.guard import Guard
+from api.metrics import CONTENT_TYPE, Metrics
 from api.network_evidence import Evidence, NoEvidence
 from api.pages import build_pages
 from api.pages.shell import Site, build_environment
@@ -31,6 +33,8 @@ def create_app(
     max_age_seconds: float = 7_200.0,
     evidence: Evidence | None = None,
     archive: Archive | None = None,
+    callers: Callers | None = None,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """The application over a holder that somebody else refreshes.
 
@@ -38,11 +42,14 @@ def create_app(
         holder: Holds the release that answers.
         max_age_seconds: Age of the newest refresh from which `/readyz` fails.
         archive: Where past releases are looked up; their routes answer 503 without it.
+        callers: Who may ask how often; anyone as often as they like without it.
+        metrics: What `/metrics` shows; its own by default.
         evidence: Where the pages look up verdicts and reports; none without it.
     """
     site = Site(
         holder=holder,
         evidence=evidence or NoEvidence(),
+        archive=archive,
         environment=build_environment(),
     )
     app = FastAPI(
@@ -60,9 +67,11 @@ def create_app(
     app.include_router(build_export_routes(holder))
     app.include_router(build_archive_routes(holder, archive))
     app.include_router(build_pages(site))
+    metrics = metrics or Metrics(holder)
     _add_health(app, holder, max_age_seconds)
+    _add_metrics(app, metrics)
     app.middleware("http")(_without_traceback)
-    app.add_middleware(Guard, holder=holder)
+    app.add_middleware(Guard, holder=holder, callers=callers, metrics=metrics)
     return app
 
 
@@ -83,6 +92,12 @@ def _add_health(app: FastAPI, holder: Holder, max_age_seconds: float) -> None:
         status = 200 if readiness.is_ready else 503
         headers = {"cache-control": "no-store"}
         return JSONResponse(readiness.model_dump(mode="json"), status, headers)
+
+
+def _add_metrics(app: FastAPI, metrics: Metrics) -> None:
+    @app.get("/metrics", include_in_schema=False)
+    def exposition() -> Response:
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE)
 
 
 def _readiness(holder: Holder, max_age_seconds: float) -> schemas.Readiness:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from api.cli_keys import keys
 from protocol.errors import ConfigurationError, Error
 
 if TYPE_CHECKING:
@@ -22,9 +23,20 @@ app = App(
 )
 grid = App(name="grid", help="Grid intensity: this node's own history.")
 app.command(grid)
+app.command(keys)
 FITTED_SHAPES = "grid_shape.csv"
 """Under the data directory: curves that this node fitted."""
-_EXTRA = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "jinja2", "genai_prices", "psycopg")
+_EXTRA = (
+    "fastapi",
+    "granian",
+    "brotli",
+    "prometheus_client",
+    "sqlalchemy",
+    "alembic",
+    "jinja2",
+    "genai_prices",
+    "psycopg",
+)
 
 
 @app.command
@@ -36,43 +48,108 @@ def serve(
 ) -> None:
     """Serve the API and the page, refreshing on schedule, until stopped."""
     import asyncio
+    import contextlib
 
+    from api.opening import open_store, read_settings
+    from api.serving import free_port
+
+    settings = read_settings(host=host, port=port, data_dir=data_dir)
+    _log_to_stderr()
+    chosen_port = free_port(settings.host, settings.port)
+    store = open_store(settings)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_serve(settings, chosen_port, store))
+    finally:
+        store.close()
+
+
+async def _serve(settings: "Settings", port: int, store: "Store") -> None:
     from api.app import create_app
     from api.archive import Archive
+    from api.callers import Callers
+    from api.keys import KeyRing
+    from api.metrics import Metrics
     from api.release import Holder
-    from api.serving import bind
-    from api.serving import serve as serve_until_stopped
+    from api.serving import Upkeep, serve
     from api.stored_evidence import StoredEvidence
 
-    settings = _settings(host=host, port=port, data_dir=data_dir)
-    _log_to_stderr()
-    listener = bind(settings.host, settings.port)
-    store = _store(settings)
     holder = Holder()
+    metrics = Metrics(holder)
+    callers = Callers(
+        anonymous_per_minute=settings.requests_per_minute,
+        trusted_proxies=settings.trusted_proxies,
+    )
     application = create_app(
         holder,
         max_age_seconds=settings.max_age_seconds,
         evidence=StoredEvidence(store),
         archive=Archive.beside(store),
+        callers=callers,
+        metrics=metrics,
     )
+    async with _client() as client:
+        upkeep = Upkeep(
+            sources=_sources(settings, store, client),
+            holder=holder,
+            metrics=metrics,
+            callers=callers,
+            keys=KeyRing.beside(store),
+            refresh_seconds=settings.refresh_seconds,
+        )
+        await serve(application, settings.host, port, upkeep, _announce)
+
+
+def _announce(url: str) -> None:
+    print(f"CarbonBench API at {url}", flush=True)
+
+
+@app.command
+def mcp(
+    *,
+    url: Annotated[str | None, Parameter(help="Node to ask; none answers from the tables.")] = None,
+    key: Annotated[
+        str | None, Parameter(help="API key of that node.", env_var="CARBONBENCH_API_KEY")
+    ] = None,
+) -> None:
+    """Answer assistants over the Model Context Protocol, on standard input and output."""
+    import asyncio
+
+    from api.client import Client
+    from api.mcp_server import build_mcp_server
+
+    _log_to_stderr()
 
     async def run() -> None:
-        async with _client() as client:
-            await serve_until_stopped(
-                application,
-                listener,
-                _sources(settings, store, client),
-                holder,
-                refresh_seconds=settings.refresh_seconds,
-                announce=lambda url: print(f"CarbonBench API at {url}", flush=True),
-            )
+        transport = None if url else await _transport_of_tables()
+        async with Client(url or "http://tables", key=key, transport=transport) as client:
+            await build_mcp_server(client).run_stdio_async()
 
-    try:
-        asyncio.run(run())
-    except KeyboardInterrupt:
-        return
-    finally:
+    asyncio.run(run())
+
+
+async def _transport_of_tables() -> "httpx.ASGITransport":
+    """An application in this process, over the packaged tables."""
+    import tempfile
+    from datetime import UTC, datetime
+
+    import httpx
+
+    from api.app import create_app
+    from api.opening import read_settings
+    from api.refresh import refresh
+    from api.release import Holder
+    from api.store import Store
+
+    holder = Holder()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.open(f"sqlite:///{folder}/api.sqlite3")
+        async with _client() as client:
+            now = datetime.now(UTC)
+            await refresh(_sources(read_settings(), store, client), holder, now)
+            holder.succeeded(now)
         store.close()
+    return httpx.ASGITransport(app=create_app(holder))
 
 
 @app.command
@@ -84,12 +161,13 @@ def refresh(
     import asyncio
     from datetime import UTC, datetime
 
+    from api.opening import open_store, read_settings
     from api.refresh import refresh as refresh_sources
     from api.release import Holder
 
-    settings = _settings(data_dir=data_dir)
+    settings = read_settings(data_dir=data_dir)
     _log_to_stderr()
-    store = _store(settings)
+    store = open_store(settings)
     holder = Holder()
 
     async def run() -> None:
@@ -116,10 +194,11 @@ def check(
     """Show the effective settings, the tables, the database and the sources."""
     import os
 
+    from api.opening import open_store, read_settings
     from api.settings import Settings
     from api.tables import load_catalogue
 
-    settings = _settings(data_dir=data_dir)
+    settings = read_settings(data_dir=data_dir)
     for name in Settings.model_fields:
         print(f"{name} = {_shown(name, getattr(settings, name))}")
     known = {f"API_{name.upper()}" for name in Settings.model_fields}
@@ -130,7 +209,7 @@ def check(
         f"tables: {len(catalogue.models)} models, {len(catalogue.places)} places, "
         f"{len(catalogue.evidence)} offers, {len(catalogue.served)} served measurements"
     )
-    store = _store(settings)
+    store = open_store(settings)
     for setting in settings.validator_logs:
         source = store.log_source(setting.url.rstrip("/"))
         print(f"log {setting.url}: {source.size if source else 0} entries kept")
@@ -149,10 +228,11 @@ def fit(
     from api.catalogue import ZoneId
     from api.grid.errors import measured_errors
     from api.grid.fitting import MIN_HOURS, fit_shape
+    from api.opening import open_store, read_settings
     from api.tables import errors_path, write_errors, write_shapes
 
-    settings = _settings(data_dir=data_dir)
-    store = _store(settings)
+    settings = read_settings(data_dir=data_dir)
+    store = open_store(settings)
     samples: dict[tuple[ZoneId, str, str], list[tuple[datetime, float]]] = {}
     for reading in store.readings_since(datetime.now(UTC) - timedelta(days=366)):
         if reading.signal == "average" and reading.basis.startswith("lifecycle"):
@@ -202,42 +282,6 @@ def main() -> None:
         print(f"error: {fault.name} is not installed", file=sys.stderr)
         print("hint: pip install 'carbonbench[api]'", file=sys.stderr)
         sys.exit(1)
-
-
-def _settings(**given: object) -> "Settings":
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
-    from api.settings import Settings
-
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # names and types are the fields'
-    except ValidationError as fault:
-        first = fault.errors(include_url=False)[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        hint = "See api.env.example."
-        raise ConfigurationError(f"setting API_{name}: {first['msg']}", hint=hint) from None
-    except SettingsError as fault:
-        hint = "Lists are JSON, as in API_VALIDATOR_LOGS='[\"http://127.0.0.1:8091\"]'."
-        raise ConfigurationError(str(fault), hint=hint) from None
-
-
-def _store(settings: "Settings") -> "Store":
-    from api.store import Store
-
-    if settings.database_url is not None:
-        return Store.open(settings.database_url)
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        probe = settings.data_dir / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as fault:
-        raise ConfigurationError(
-            f"cannot write to {settings.data_dir}: {fault.strerror}",
-            hint="Choose another folder with --data-dir or API_DATA_DIR.",
-        ) from fault
-    return Store.open(f"sqlite:///{settings.data_dir / 'api.sqlite3'}")
 
 
 def _sources(settings: "Settings", store: "Store", client: "httpx.AsyncClient") -> "Sources":
@@ -292,6 +336,7 @@ def _grid_sources(settings: "Settings", client: "httpx.AsyncClient") -> "list[In
 
 
 def _client() -> "httpx.AsyncClient":
+
     import httpx
 
     from api.verdicts import TIMEOUT_SECONDS

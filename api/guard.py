@@ -1,18 +1,24 @@
-"""What holds for every request: length limits, security headers, and the hot answers.
+"""What holds for every request: limits, security headers, and the hot answers.
 
 Plain ASGI before the router: a request that this release has answered before is answered from
 its bytes, without parsing anything.
 """
 
+import time
+
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.callers import Callers
 from api.encoding import Outgoing, outgoing
+from api.metrics import Metrics
 from api.problems import ProblemError, problem_response
 from api.release import Holder
 
 MAX_QUERY_BYTES = 2_048
 MAX_PATH_BYTES = 1_024
 MAX_BODY_BYTES = 16_384
+_UNAUTHORIZED = 401
 _HEADERS = (
     (
         b"content-security-policy",
@@ -27,37 +33,69 @@ _OPEN = (b"access-control-allow-origin", b"*")
 
 
 class Guard:
-    """Refuses oversized requests, answers known ones, adds the headers that a response lacks."""
+    """Refuses what is too large or too often, answers what is known, adds missing headers."""
 
-    def __init__(self, app: ASGIApp, holder: Holder) -> None:
+    def __init__(
+        self, app: ASGIApp, holder: Holder, callers: Callers | None, metrics: Metrics
+    ) -> None:
         self._app = app
         self._holder = holder
+        self._callers = callers
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        refusal = self._callers.refusal(scope) if self._callers else None
         release = self._holder.release
-        if release is not None and scope["method"] == "GET":
+        if refusal is None and release is not None and scope["method"] == "GET":
             answer = release.hot((scope["path"], scope["query_string"]))
             if answer is not None:
+                self._metrics.answered_from_memory()
                 await _send_hot(outgoing(answer, scope["headers"]), send)
                 return
+        problem, wait_seconds = refusal or (_excess(scope), 0)
+        if problem is None:
+            await self._pass_on(scope, receive, send)
+        else:
+            self._metrics.refused(problem.code)
+            await _refusal(problem, wait_seconds)(scope, receive, _with_headers(send))
 
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                own = {name for name, _ in message["headers"]}
-                added = [header for header in _HEADERS if header[0] not in own]
-                message["headers"] = [*message["headers"], *added, _OPEN]
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started, status = time.perf_counter(), 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
             await send(message)
 
-        excess = _excess(scope)
-        if excess is not None:
-            refusal = problem_response(excess.status, excess.code, excess.detail)
-            await refusal(scope, receive, with_headers)
-        else:
-            await self._app(scope, receive, with_headers)
+        try:
+            await self._app(scope, receive, _with_headers(noted))
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.answered(route, status, time.perf_counter() - started)
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = {name for name, _ in message["headers"]}
+            added = [header for header in _HEADERS if header[0] not in own]
+            message["headers"] = [*message["headers"], *added, _OPEN]
+        await send(message)
+
+    return sending
+
+
+def _refusal(problem: ProblemError, wait_seconds: int) -> Response:
+    response = problem_response(problem.status, problem.code, problem.detail, hint=problem.hint)
+    if wait_seconds:
+        response.headers["retry-after"] = str(wait_seconds)
+    if problem.status == _UNAUTHORIZED:
+        response.headers["www-authenticate"] = "Bearer"
+    return response
 
 
 def _excess(scope: Scope) -> ProblemError | None:

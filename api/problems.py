@@ -13,6 +13,7 @@ PROBLEM_TYPE = "urn:carbonbench:problem:"
 MEDIA_TYPE = "application/problem+json"
 _TITLES = {
     400: "Bad request",
+    401: "Not known",
     404: "Not found",
     405: "Method not allowed",
     410: "Gone",
@@ -24,6 +25,7 @@ _TITLES = {
 }
 _CODES = {
     400: "bad_request",
+    401: "unknown_key",
     404: "not_found",
     405: "method_not_allowed",
     410: "gone",

@@ -28,10 +28,12 @@ _PROBLEM = {
     "description": "Problem (RFC 9457)",
 }
 PROBLEMS: dict[int | str, dict[str, object]] = {
+    401: _PROBLEM,
     404: _PROBLEM,
     410: _PROBLEM,
     414: _PROBLEM,
     422: _PROBLEM,
+    429: _PROBLEM,
     503: _PROBLEM,
 }
 BODY_PROBLEMS: dict[int | str, dict[str, object]] = {400: _PROBLEM, 413: _PROBLEM}

@@ -2,116 +2,178 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
-import uvicorn
 from fastapi import FastAPI
+from granian.constants import Interfaces
+from granian.server.embed import Server
 
+from api.callers import Callers
+from api.keys import KeyRing
+from api.metrics import Metrics
 from api.refresh import Sources, refresh
 from api.release import Holder
 from protocol.errors import ConfigurationError, Error
 
 GRACE_SECONDS = 5
+START_SECONDS = 10
+KEYS_SECONDS = 10.0
+"""From giving or revoking a key to its effect, at most."""
 
 log = structlog.get_logger(__name__)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket, bound before anything slow is done.
+def free_port(host: str, port: int) -> int:
+    """The port to serve on, found free before anything slow is done; 0 picks one.
+
+    The server shares its port with others that ask for that (SO_REUSEPORT), so that a second
+    start would silently take half of the requests: this asks without sharing.
 
     Raises:
         ConfigurationError: If the address is taken or not ours.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio switches Nagle's delay off only where the protocol is named.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
-        listener.listen(512)
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            probe.listen(1)
+            return int(probe.getsockname()[1])
     except OSError as fault:
-        listener.close()
         raise ConfigurationError(
             f"cannot listen on {host}:{port}: {fault.strerror}",
             hint="Stop the other program, or choose another port with --port or API_PORT.",
         ) from fault
-    return listener
+
+
+def build_server(app: FastAPI, host: str, port: int) -> Server:
+    """The HTTP server: parsing and sockets in granian's own threads, answers in this loop."""
+    logging.getLogger("_granian").setLevel(logging.ERROR)
+    return Server(
+        app,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGINL,
+        websockets=False,
+        log_enabled=False,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upkeep:
+    """What is renewed while the server answers."""
+
+    sources: Sources
+    holder: Holder
+    metrics: Metrics
+    callers: Callers
+    keys: KeyRing
+    refresh_seconds: float
+
+    async def refresh_once(self) -> None:
+        """One refresh; a fault of ours is logged and shown in `/readyz`, and answers go on."""
+        now, started = datetime.now(UTC), time.perf_counter()
+        try:
+            await refresh(self.sources, self.holder, now)
+        except Error as fault:
+            log.error("refresh failed", detail=str(fault), hint=fault.hint)
+            self.holder.failed(str(fault))
+            outcome = "failed"
+        else:
+            self.holder.succeeded(now)
+            outcome = "ok"
+        self.metrics.refreshed(outcome=outcome, seconds=time.perf_counter() - started)
+
+    async def read_keys_once(self) -> None:
+        """Learn of keys that were given or revoked; the known ones hold while that fails."""
+        try:
+            self.callers.replace_keys(await asyncio.to_thread(self.keys.all_keys))
+        except Error as fault:
+            log.error("keys not read", detail=str(fault), hint=fault.hint)
+
+    async def refresh_for_ever(self) -> None:
+        """Refresh, pause, and so on."""
+        while True:
+            await asyncio.sleep(self.refresh_seconds)
+            await self.refresh_once()
+
+    async def read_keys_for_ever(self) -> None:
+        """Read the keys, pause, and so on."""
+        while True:
+            await asyncio.sleep(KEYS_SECONDS)
+            await self.read_keys_once()
 
 
 async def serve(
-    app: FastAPI,
-    listener: socket.socket,
-    sources: Sources,
-    holder: Holder,
-    *,
-    refresh_seconds: float,
-    announce: Callable[[str], None],
+    app: FastAPI, host: str, port: int, upkeep: Upkeep, announce: Callable[[str], None]
 ) -> None:
     """Serve until SIGINT or SIGTERM; the first refresh is done before the first answer.
 
     Args:
-        app: The application over `holder`.
-        listener: Where to listen.
-        sources: What a refresh reads.
-        holder: Where releases are put.
-        refresh_seconds: Pause between two refreshes.
+        app: The application over the upkeep's holder.
+        host: Address to listen on.
+        port: Port to listen on, free (`free_port`).
+        upkeep: What is renewed meanwhile.
         announce: Told the base URL once answers are served.
     """
-    await refresh_once(sources, holder)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        lifespan="off",
-    )
-    server = _Server(config)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.stop)
-    repeating = asyncio.create_task(_repeat(sources, holder, refresh_seconds))
-    host, port = listener.getsockname()[:2]
-    announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    await upkeep.read_keys_once()
+    await upkeep.refresh_once()
+    server = build_server(app, host, port)
+    serving = asyncio.create_task(server.serve())
+    _stop_on_signals(server, serving)
+    repeating = [
+        asyncio.create_task(upkeep.refresh_for_ever()),
+        asyncio.create_task(upkeep.read_keys_for_ever()),
+    ]
     try:
-        await server.serve(sockets=[listener])
-    finally:
-        repeating.cancel()
+        await _until_it_answers(host, port, serving)
+        announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
         with contextlib.suppress(asyncio.CancelledError):
-            await repeating
-        listener.close()
+            await serving
+    finally:
+        for task in repeating:
+            task.cancel()
+        await asyncio.gather(*repeating, return_exceptions=True)
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals to us: uvicorn's own way ends by killing the process."""
+def _stop_on_signals(server: Server, serving: asyncio.Task[None]) -> None:
+    """The first signal lets requests under way finish, for a while; a second does not."""
+    loop = asyncio.get_running_loop()
 
-    def stop(self) -> None:
-        """Stop taking requests, finish those under way; a second call does not wait."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
+    def stop_now() -> None:
+        # The server's own thread may still report its end to a task that waits no more.
+        loop.set_exception_handler(lambda _loop, _context: None)
+        serving.cancel()
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Do nothing."""
-        yield
+    def stop() -> None:
+        if server.interrupt_signal:
+            stop_now()
+            return
+        server.interrupt_signal = True
+        server.main_loop_interrupt.set()
+        loop.call_later(GRACE_SECONDS, stop_now)
 
-
-async def refresh_once(sources: Sources, holder: Holder) -> None:
-    """One refresh; a fault of ours is logged and shown in `/readyz`, and answers go on."""
-    now = datetime.now(UTC)
-    try:
-        await refresh(sources, holder, now)
-    except Error as fault:
-        log.error("refresh failed", detail=str(fault), hint=fault.hint)
-        holder.failed(str(fault))
-    else:
-        holder.succeeded(now)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
 
 
-async def _repeat(sources: Sources, holder: Holder, pause_seconds: float) -> None:
-    while True:
-        await asyncio.sleep(pause_seconds)
-        await refresh_once(sources, holder)
+async def _until_it_answers(host: str, port: int, serving: asyncio.Task[None]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not serving.done() and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection(_reachable(host), port)
+            writer.close()
+            return
+        await asyncio.sleep(0.02)
+
+
+def _reachable(host: str) -> str:
+    """Where this machine finds what listens on all of its addresses."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound

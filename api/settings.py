@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     """Time between two refreshes."""
     max_age_seconds: Annotated[float, Field(gt=0)] = 7_200.0
     """Age of the newest successful refresh from which `/readyz` fails."""
+    requests_per_minute: Annotated[float, Field(ge=0, le=1e9)] = 600.0
+    """Requests a minute from one address without a key; 0 for any number."""
+    trusted_proxies: Annotated[int, Field(ge=0, le=10)] = 0
+    """Own proxies in front, whose `X-Forwarded-For` entries are believed."""
 
     electricity_maps_token: SecretStr | None = None
     """Token of Electricity Maps v3; without it the offline curves stand."""

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+import api.keys  # noqa: F401 - its table
 from api.database import VERSION_TABLE, Base
 
 connection = context.config.attributes["connection"]
