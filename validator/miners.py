@@ -7,6 +7,7 @@ uncompressed, and parsed by its schema. Whatever goes wrong is a `Rejection`.
 
 import asyncio
 import json
+import ssl
 from collections import Counter
 from types import TracebackType
 from typing import Self, TypeVar
@@ -67,14 +68,8 @@ class HttpMiners:
         self._lanes = _Lanes(max_parallel)
         self.outcomes: Counter[str] = Counter()
         """How many requests ended in each way: `ok`, or the code of the rejection."""
-        self._client = httpx.AsyncClient(
-            transport=transport,
-            timeout=timeout_seconds,
-            follow_redirects=False,
-            trust_env=False,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-            limits=httpx.Limits(max_connections=2 * max_parallel, max_keepalive_connections=0),
-        )
+        self._transport = transport
+        self._ssl = ssl.create_default_context()
         self._auth: dict[Hotkey, SignedRequests] = {}
 
     async def __aenter__(self) -> Self:
@@ -86,7 +81,8 @@ class HttpMiners:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._client.aclose()
+        if self._transport is not None:
+            await self._transport.aclose()
 
     def refusal(self, axon: Axon) -> Rejection | None:
         """Why this address is not called; None if it may be."""
@@ -142,8 +138,23 @@ class HttpMiners:
             return error.rejection
         return read_answer(kind, status, body, max_bytes=max_bytes)
 
+    def _client(self) -> httpx.AsyncClient:
+        """A client for one request.
+
+        A pool keeps the connection of a request that was cut short (httpcore 1.0), and is full
+        after so many slow miners; so none is shared, and the end of a client closes its own.
+        """
+        transport = httpx.AsyncHTTPTransport(verify=self._ssl)
+        return httpx.AsyncClient(
+            transport=transport if self._transport is None else _Lasting(self._transport),
+            timeout=self._timeout_seconds,
+            follow_redirects=False,
+            trust_env=False,
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+        )
+
     async def _fetch(self, url: str, auth: SignedRequests, max_bytes: int) -> tuple[int, bytes]:
-        async with self._client.stream("GET", url, auth=auth) as response:
+        async with self._client() as client, client.stream("GET", url, auth=auth) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise ProtocolError("the answer is compressed, which was not asked for")
             body = bytearray()
@@ -153,6 +164,16 @@ class HttpMiners:
                     detail = f"more than {max_bytes} bytes"
                     raise ProtocolError(detail, code=RejectionCode.OVERSIZED)
             return response.status_code, bytes(body)
+
+
+class _Lasting(httpx.AsyncBaseTransport):
+    """A transport that outlives the clients that use it."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._transport.handle_async_request(request)
 
 
 class _Lanes:

@@ -1,12 +1,14 @@
 """The HTTP client: signed requests, bounded answers, rejections instead of exceptions."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import pytest
@@ -267,6 +269,29 @@ async def test_many_slow_miners_delay_nobody_for_long() -> None:
         await asyncio.gather(*waiting)
 
     assert begun == 3 * 8
+
+
+async def test_requests_that_are_cut_short_leave_no_socket_behind() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    axon = Axon(ip="127.0.0.1", port=server.sockets[0].getsockname()[1])
+    async with server, HttpMiners(ALICE, allow_private=True, timeout_seconds=0.05) as client:
+        await client.profile(BOB.hotkey, axon)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(10):
+            await client.profile(BOB.hotkey, axon)
+        await asyncio.sleep(0.1)
+        after = len(list(Path("/proc/self/fd").iterdir()))
+
+    assert after <= before
 
 
 class ToTheAttacker(httpx.AsyncBaseTransport):
