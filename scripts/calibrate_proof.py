@@ -22,6 +22,7 @@ import torch
 
 from protocol.model_files import LocalModel, cache_dir, resolve_model
 from protocol.sketch import pack_sketch
+from protocol.units import ratio
 from scripts.cheat_weights import CHEATS
 from scripts.proof_stacks import (
     DISHONEST,
@@ -80,7 +81,7 @@ def _cells(name: str, measured: Measured, thresholds: ProofThresholds) -> list[s
     cells += [f"{row.mean_margin:.4f}", f"{row.largest_margin:.3f}"]
     cells += [f"{row.failing_share[count]:.2%}" for count in TABLE_COUNTS]
     distance = row.mean_distance_ppm
-    cells.append("" if distance is None else f"{distance / 1e6:.4f}")
+    cells.append("" if distance is None else f"{ratio(round(distance)):.4f}")
     shares = row.sketch_failing_share
     return cells + [f"{shares[count]:.2%}" if count in shares else "" for count in (8, 64)]
 

@@ -19,6 +19,7 @@ from protocol.errors import ConfigurationError
 from protocol.merkle import MerkleTree
 from protocol.messages import Finding, RefusalRecord, Verdict
 from protocol.signing import Signature, Signed, payload_type
+from protocol.units import Seconds, milliseconds
 from scripts.bench.entries import Entry, entry, labelled
 from scripts.bench.scoring import address
 from validator.database import database_url, migrate, open_engine
@@ -112,7 +113,7 @@ def _median_ms(work: Iterable[Callable[[], object]]) -> float:
     for one in work:
         begun = time.perf_counter()
         one()
-        found.append(1_000 * (time.perf_counter() - begun))
+        found.append(milliseconds(Seconds(time.perf_counter() - begun)))
     return statistics.median(found)
 
 

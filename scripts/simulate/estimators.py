@@ -25,6 +25,7 @@ STATED_SD = 0.02
 OPERATORS = 20
 CENTRE = log_nano(1_000_000)
 
+_SEED_STRIDE = 1_000
 _HUBER = 1.345
 _TRIM = 0.2
 _SHARES = (0, 10, 20, 30, 40, 50)
@@ -105,7 +106,7 @@ def error_pct(
     estimator: Callable[[Array], float], trials: int, *, count: int, liars: int, bias: float
 ) -> tuple[float, float]:
     """Bias and root mean square error of an estimator, in percent of the true energy."""
-    chance = np.random.default_rng(liars * 1000 + count)
+    chance = np.random.default_rng(liars * _SEED_STRIDE + count)
     found = [
         100 * math.expm1(estimator(cohort(chance, count, liars=liars, bias=bias, sd=BETWEEN_SD)))
         for _ in range(trials)
