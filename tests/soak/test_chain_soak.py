@@ -1,7 +1,7 @@
 """Months in minutes: rounds under every fault that a chain, a network and a miner can make.
 
-Continuous integration plays 40 rounds, about two minutes on a quiet core. Memory is judged from 300 rounds on:
-allocators and caches fill for the first hundred.
+Continuous integration plays 40 rounds, about two minutes on a quiet core. Memory is judged from
+300 rounds on: allocators and caches fill for the first hundred.
 
 The driver makes blocks as soon as what they wait for is there, so a round takes as long as its
 work and its faults. Run more with CARBONBENCH_SOAK_ROUNDS, another course with
