@@ -6,7 +6,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from miner.cli_output import print_json, refuse_unwritable, write_whole
 from protocol.errors import ConfigurationError
@@ -25,6 +25,7 @@ def measure(  # noqa: PLR0913 - each is an option of its own
     form: Literal["plain", "tagged"] = "plain",
     batch_size: int = 1,
     phases: Annotated[bool, Parameter(negative="")] = False,
+    warm_up: Annotated[float | None, Parameter(validator=validators.Number(gte=0, lte=600))] = None,
     engine: Literal["transformers", "vllm"] = "transformers",
     device: str = "auto",
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
@@ -51,6 +52,8 @@ def measure(  # noqa: PLR0913 - each is an option of its own
         form: plain as AI Energy Score has it, or tagged as rounds have it.
         batch_size: Prompts answered together; 1 is AI Energy Score's.
         phases: Run a prefill pass too, to tell prefill and decode apart; takes longer.
+        warm_up: Longest time in seconds to wait for steady power and temperature of the GPU before
+            the run; 60 by default where a GPU does the work, 0 for none.
         engine: transformers, or vllm where it is installed; figures of two engines never mix.
         device: Torch device: auto, cpu, cuda:0, or spread (layers over all GPUs, class C).
         dtype: Number format; auto is bfloat16 on a GPU and float32 on a CPU.
@@ -69,6 +72,7 @@ def measure(  # noqa: PLR0913 - each is an option of its own
     from miner.plot import refuse_unknown_format
     from miner.progress import run_with_progress
     from miner.result import Result
+    from miner.warm_up import warm_up_text
 
     for file in (output, plot):
         if file is not None:
@@ -89,9 +93,12 @@ def measure(  # noqa: PLR0913 - each is an option of its own
             engine=engine,
             batch_size=batch_size,
             phases=phases,
+            warm_up_seconds=warm_up,
         )
     )
     report = run_with_progress(run, quiet=quiet)
+    if run.warm_up is not None:
+        print(f"warm-up: {warm_up_text(run.warm_up)}", file=sys.stderr)
     if run.prefill_refusal is not None:
         print(f"no phases: {run.prefill_refusal}", file=sys.stderr)
     _show(Result(report=report), as_json=as_json)

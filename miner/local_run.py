@@ -21,12 +21,13 @@ from miner.engines import EngineName, build_engine
 from miner.estimate import EstimateMeter
 from miner.holdings import hold
 from miner.measurement import Measurement
-from miner.meter import open_meter
+from miner.meter import NvmlMeter, open_meter
 from miner.ports import Meter, Stamp, Watch
 from miner.refusals import NoDevicesError, NvmlMissingError, PynvmlShadowedError
 from miner.reporting import PromptRun, Task
 from miner.room import available_bytes, refuse_too_small, refuse_wrong_spread
 from miner.run_reporting import FinishedRun, Host, build_run_report
+from miner.warm_up import LONGEST_SECONDS, WarmUp
 from protocol.errors import ConfigurationError, MeasurementError, WorkloadError
 from protocol.generation import cuda_uuids, gpu_free_bytes
 from protocol.model_files import cache_dir, resolve_model
@@ -75,6 +76,8 @@ class Wanted:
     batch_size: int = 1
     phases: bool = False
     """Whether to run a prefill pass after the run, in a window of its own."""
+    warm_up_seconds: float | None = None
+    """Longest wait for a steady GPU; None for a minute where a GPU does the work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +143,8 @@ class LocalRun:
         self._wanted = wanted
         self.prefill_refusal: MeasurementError | None = None
         """Why the prefill pass gave no energy, if it was asked for and gave none."""
+        self.warm_up: WarmUp | None = None
+        """How the GPU's warm-up ended; None when there was none."""
         chosen = choose_texts(wanted.prompt_set, wanted.prompts)
         workload = local_workload(
             chosen.prompt_set, wanted.prompts, wanted.form, batch_size=wanted.batch_size
@@ -176,6 +181,7 @@ class LocalRun:
             watch_prefill: Called after each batch of the prefill pass; by default `watch`.
         """
         with self._meter() as (meter, gpus):
+            self.warm_up = self._warmed_up(meter, watch)
             runs, measured = self._measured(meter, watch)
             prefill = None
             if self._wanted.phases and isinstance(measured, Measurement):
@@ -190,6 +196,17 @@ class LocalRun:
                 prefill=prefill,
                 finished_unix_ms=int(milliseconds(seconds(time.time_ns()))),
             )
+        )
+
+    def _warmed_up(self, meter: Meter[Measurement], watch: Watch) -> WarmUp | None:
+        """Repeat the warm-up answers until power and temperature of the GPU stand still."""
+        longest_seconds = self._wanted.warm_up_seconds
+        if longest_seconds is None:
+            longest_seconds = LONGEST_SECONDS if self._on_gpu else 0.0
+        if not isinstance(meter, NvmlMeter) or longest_seconds == 0.0:
+            return None
+        return meter.warm_up(
+            lambda: self._engine.prepare(self.task, watch), longest_seconds=longest_seconds
         )
 
     def _measured(

@@ -29,6 +29,12 @@ class WarmUp:
     """Whether every device was steady; False when time ran out."""
 
 
+def warm_up_text(warm_up: WarmUp) -> str:
+    """How a warm-up ended, in words."""
+    state = "steady" if warm_up.is_steady else "not steady yet"
+    return f"{warm_up.duration:.0f} s, {state}"
+
+
 def is_steady(rows: Sequence[TraceRow]) -> bool:
     """Whether power and temperature have stood still over the last 30 s.
 

@@ -81,6 +81,23 @@ def test_a_run_on_a_simulated_gpu_is_labelled_so(
     assert found["workload"]["key"] == "aies-textgen-v1-smoke/plain/standin-v1-short:15/n10/b1"
 
 
+def test_a_gpu_is_warmed_up_before_the_window_as_long_as_asked(
+    toy: Path, gpu: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = measure(toy, "--prompts", "15", "--warm-up", "0.5", "--json")
+
+    shown = capsys.readouterr()
+    assert status == 0
+    assert "warm-up: " in shown.err
+    assert "not steady yet" in shown.err
+    assert json.loads(shown.out)["tokens"]["output"] == 150
+
+
+@pytest.mark.parametrize("seconds", ["-1", "601", "soon"])
+def test_a_warm_up_of_no_sensible_length_is_a_usage_error(toy: Path, seconds: str) -> None:
+    assert measure(toy, "--prompts", "1", "--warm-up", seconds) == 2
+
+
 def test_a_refused_energy_is_null_with_its_reason_and_the_run_still_counts(
     toy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
