@@ -20,7 +20,7 @@ from tests.support.devnet import NETUID, VALIDATOR, Devnet, running_devnet, seat
 
 VECTOR = {Uid(2): 43_690, Uid(0): 21_845}
 SOON_SECONDS = 3.0
-RECONNECTS = int(os.environ.get("CARBONBENCH_RECONNECTS", "750"))
+RECONNECTS = int(os.environ.get("CARBONBENCH_RECONNECTS", "650"))
 """About 20 ms each; the goal of 10,000 takes four minutes."""
 
 

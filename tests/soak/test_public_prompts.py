@@ -17,8 +17,8 @@ from tests.support.needs import need_distribution
 
 pytestmark = pytest.mark.soak
 
-COUNT = int(os.environ.get("CARBONBENCH_SOAK_PROMPTS", "20"))
-"""Continuous integration has time for 20; 100 take some ten minutes on two cores."""
+COUNT = int(os.environ.get("CARBONBENCH_SOAK_PROMPTS", "8"))
+"""Continuous integration has time for 8; 100 take some ten minutes on two cores."""
 
 
 def start_measuring(folder: Path, output: Path, *, threads: int) -> subprocess.Popen[bytes]:
