@@ -54,7 +54,7 @@ async def test_a_polite_close_in_a_request_is_noticed_at_once(
 async def test_a_half_open_connection_is_replaced(
     devnet: Devnet, chain: SubtensorChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subtensor, "READ_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(subtensor, "READ_TIMEOUT_SECONDS", 1.0)
     devnet.node.faults.half_open()
 
     async with asyncio.timeout(SOON_SECONDS):
@@ -84,7 +84,7 @@ async def test_a_frozen_node_is_an_error_and_comes_back(
 async def test_a_call_on_a_half_open_line_ends_and_the_next_one_works(
     devnet: Devnet, chain: SubtensorChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subtensor, "WRITE_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(subtensor, "WRITE_TIMEOUT_SECONDS", 2.0)
     devnet.node.block_seconds = 3_600
     attempt = asyncio.create_task(chain.set_weights(VECTOR, version_key=0))
     while not devnet.node.next_nonce(VALIDATOR.hotkey):
@@ -127,9 +127,9 @@ async def test_a_restarted_node_is_found_again(devnet: Devnet, chain: SubtensorC
 async def test_a_node_that_stands_still_is_left(
     devnet: Devnet, chain: SubtensorChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subtensor, "STALL_SECONDS", 0.05)
+    monkeypatch.setattr(subtensor, "STALL_SECONDS", 0.5)
     await chain.head()
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.6)
     await chain.head()
 
     assert (await chain.head()).number == 1
