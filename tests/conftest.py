@@ -4,7 +4,6 @@ The environment is set when this file is imported, before any test module is, so
 libraries which read it at import time see it too.
 """
 
-import ipaddress
 import os
 import shutil
 import sys
@@ -16,6 +15,7 @@ import hypothesis
 import pytest
 
 from tests.support.needs import MISSING
+from tests.support.network_guard import NetworkGuard, hosts_of
 
 _HOME_VARIABLE = "CARBONBENCH_TEST_HOME"
 _OWN_PREFIXES = ("MINER_", "VALIDATOR_", "API_", "BITTENSOR_", "BT_", "XDG_", "HF_")
@@ -48,16 +48,6 @@ def _prepare_environment() -> None:
     os.environ["HOME"] = os.environ[_HOME_VARIABLE]
 
 
-def _is_loopback(host: str) -> bool:
-    """Loopback, or the chain node that an operator names for `test_any_chain`."""
-    if host in {"", "localhost"} or (os.environ.get("CARBONBENCH_CHAIN_ENDPOINT") is not None):
-        return True
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
-
-
 def _refuse_network(event: str, arguments: tuple[object, ...]) -> None:
     """An audit hook (PEP 578): sees every socket of this process, whoever opened it."""
     if event in _NETWORK_EVENTS:
@@ -68,11 +58,13 @@ def _refuse_network(event: str, arguments: tuple[object, ...]) -> None:
     else:
         return
     name = host.decode() if isinstance(host, bytes) else host
-    if isinstance(name, str) and not _is_loopback(name):
+    if isinstance(name, str) and not _GUARD.allows(name):
         raise BlockedNetworkError(f"tests may not reach {name!r} ({event})")
 
 
 _prepare_environment()
+_GUARD = NetworkGuard(hosts_of(os.environ.get("CARBONBENCH_CHAIN_ENDPOINT")))
+"""Loopback, and the chain node that an operator names for `test_any_chain`."""
 sys.addaudithook(_refuse_network)
 # No deadline: the machine may be busy. The same examples each time in continuous integration.
 hypothesis.settings.register_profile(

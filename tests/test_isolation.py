@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import BlockedNetworkError, pytest_runtest_makereport
 from tests.support.needs import MISSING
+from tests.support.network_guard import NetworkGuard, hosts_of
 
 # RFC 5737: an address that belongs to nobody.
 NOWHERE = "192.0.2.1"
@@ -74,6 +75,40 @@ def test_loopback_stays_open(host: str) -> None:
         socket.create_connection((host, server.getsockname()[1]), timeout=5) as client,
     ):
         assert client.getpeername()[0] == "127.0.0.1"
+
+
+def test_a_named_endpoint_opens_its_own_host_only() -> None:
+    hosts = hosts_of("wss://node.example:9944,ws://198.51.100.7:9944")
+    named = NetworkGuard(frozenset({"node.example"}), addresses_of=lambda _: {"203.0.113.5"})
+
+    assert hosts == {"node.example", "198.51.100.7"}
+    assert all(named.allows(host) for host in ("node.example", "203.0.113.5", "127.0.0.1", "::1"))
+    assert not any(
+        named.allows(host)
+        for host in ("other.example", "example", "203.0.113.6", NOWHERE, "2001:db8::6")
+    )
+
+
+def test_an_address_that_a_name_gets_later_is_open_too() -> None:
+    answers = iter([{"203.0.113.5"}, {"203.0.113.9"}])
+    guard = NetworkGuard(frozenset({"node.example"}), addresses_of=lambda _: next(answers))
+
+    assert guard.allows("203.0.113.5")
+    assert guard.allows("203.0.113.9")
+
+
+def test_no_endpoint_opens_nothing() -> None:
+    guard = NetworkGuard(hosts_of(None), addresses_of=lambda _: {NOWHERE})
+
+    assert not guard.allows(NOWHERE)
+    assert guard.allows("localhost")
+
+
+def test_the_name_of_a_network_opens_its_nodes() -> None:
+    hosts = hosts_of("test")
+
+    assert hosts
+    assert all("." in host for host in hosts)
 
 
 def test_the_home_folder_is_a_temporary_one() -> None:
