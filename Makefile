@@ -60,6 +60,16 @@ imports: $(INSTALLED) ## who may import whom
 soak: $(INSTALLED) ## minutes of load, kills and restarts
 	@$(PYTEST) -m soak --timeout 900 $(ARGS)
 
+# The adapter to the chain, with all else as it is locked.
+ADAPTER_TESTS := tests/devnet/test_chain_*.py tests/protocol/test_any_chain.py \
+	tests/protocol/test_auth*.py tests/protocol/test_chain*.py tests/protocol/test_connection.py \
+	tests/protocol/test_nonce_store.py tests/protocol/test_registration.py \
+	tests/protocol/test_subtensor*.py tests/protocol/test_wallet.py
+
+.PHONY: oldest
+oldest: .venv-sdk-11.1/.stamp ## the chain adapter's tests with the oldest SDK, bittensor 11.1.0
+	@.venv-sdk-11.1/bin/python -m pytest $(ADAPTER_TESTS) $(ARGS)
+
 .PHONY: bench
 bench: .venv/.bench ## benchmarks; ONLY=meter runs one of them
 	@$(PYTHON_IN_VENV) -m scripts.bench $(ONLY)
@@ -81,7 +91,7 @@ lock: $(INSTALLED) ## write requirements.lock anew from what is installed
 
 .PHONY: clean
 clean: ## remove everything that make made, the environment included
-	rm -rf .venv .cache build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-sdk-11.1 .cache build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment that was moved or copied here still points to where it was made.
@@ -96,6 +106,16 @@ $(INSTALLED): requirements.lock pyproject.toml scripts/install.sh
 	@mkdir -p .venv/browser && cp tests/browser/package.json tests/browser/package-lock.json .venv/browser
 	@if npm --prefix .venv/browser ci --silent --ignore-scripts --no-audit --no-fund; \
 		then touch .venv/.browser; else echo "make: npm could not fetch axe-core"; fi
+
+# An environment on top of .venv that holds one other package: the oldest SDK that pyproject.toml
+# allows. Its own folder comes first on the path.
+.venv-sdk-11.1/.stamp: $(INSTALLED)
+	@$(PYTHON_IN_VENV) -m venv --clear .venv-sdk-11.1
+	@.venv-sdk-11.1/bin/python -m pip install -qq --no-deps bittensor==11.1.0
+	@$(PYTHON_IN_VENV) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		| sed "s|.*|import site; site.addsitedir('&')|" \
+		> "$$(echo .venv-sdk-11.1/lib/python3.*/site-packages)/all_else.pth"
+	@touch $@
 
 # The peers' harness asks for a data-set library that its generate loop does not use.
 .venv/.bench: $(INSTALLED)
