@@ -21,7 +21,7 @@ SAMPLE_COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Sample counts with a bound of their own."""
 REPORTS = 40_000
 """Bootstrapped reports per stack and sample count."""
-SAFETY = 1.3
+SAFETY = 1.35
 """Factor on every bootstrap quantile, for honest stacks that were not measured."""
 
 _QUANTILE = 1 - 2.5e-4
