@@ -1,6 +1,5 @@
 """The commands of the node: look before the start, serve, see what came of it, settings."""
 
-import asyncio
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -68,6 +67,8 @@ def check(
     """
     if calibrate:
         return _calibrate(_settings(node), load)
+    import asyncio
+
     from miner.checkup import check_all
     from miner.settings import unknown_variables
 
@@ -98,6 +99,8 @@ def serve(*, node: NodeOptions | None = None) -> int:
     Args:
         node: Settings given on the command line.
     """
+    import asyncio
+
     from miner.serving import serve as serve_until_stopped
 
     effective = _settings(node)
@@ -119,6 +122,8 @@ def status(
         logs: Address of a validator's log; may be given more than once.
         as_json: Print JSON.
     """
+    import asyncio
+
     from miner.status_report import print_status, report_status
 
     effective = _settings(node, validator_logs=logs)

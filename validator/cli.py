@@ -1,6 +1,5 @@
 """The validator's command line; the one place that puts its parts together."""
 
-import asyncio
 import json
 import sys
 from dataclasses import asdict, dataclass
@@ -78,6 +77,8 @@ def check(
         node: Settings given on the command line.
         as_json: Print JSON.
     """
+    import asyncio
+
     from rich.console import Console
 
     from protocol.checkup import print_rows
@@ -112,6 +113,8 @@ def run(*, node: NodeOptions | None = None) -> int:
     """
     settings = _settings(node)
     configure_log(settings.log_level)
+    import asyncio
+
     from validator.running import run as run_until_stopped
 
     asyncio.run(run_until_stopped(settings))
