@@ -1,4 +1,4 @@
-"""The node as a program, and btcli against it."""
+"""The node as a program."""
 
 import json
 import signal
@@ -8,50 +8,17 @@ import sys
 import time
 from pathlib import Path
 from subprocess import PIPE, Popen
-from typing import Any
 
 import pytest
 
-from protocol.ids import Uid
-from protocol.subtensor import SubtensorChain
 from protocol.wallet import HotkeySigner
 from scripts.devnet.chain.__main__ import parse
 from tests.support.devnet import (
-    MINER,
-    NETUID,
     READY_SECONDS,
-    VALIDATOR,
-    clean_environment,
-    devnet_process,
 )
 
 COMMAND = [sys.executable, "-m", "scripts.devnet.chain"]
 NEURONS = ["--neuron", "//Validator,//Owner,5000,permit", "--neuron", "//Miner,//Owner"]
-
-
-def btcli(endpoint: str, folder: Path, *query: str) -> Any:  # noqa: ANN401
-    program = str(Path(sys.executable).with_name("btcli"))
-    command = [program, "--json", "query", *query, "--netuid", "2", "--network", endpoint]
-    done = subprocess.run(
-        command, env=clean_environment(folder), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-async def test_btcli_reads_what_the_adapter_wrote(tmp_path: Path) -> None:
-    with devnet_process(tmp_path, "--block-seconds", "0", *NEURONS) as endpoint:
-        chain = await SubtensorChain.connect(endpoint=endpoint, netuid=NETUID, signer=VALIDATOR)
-        await chain.set_weights({Uid(0): 1, Uid(2): 3}, version_key=0)
-        await chain.close()
-
-        graph = btcli(endpoint, tmp_path, "metagraph")
-        weights = btcli(endpoint, tmp_path, "weights")
-
-    assert graph["hotkeys"][1:] == [VALIDATOR.hotkey, MINER.hotkey]
-    assert graph["validator_permit"] == [False, True, False]
-    row = {"0": pytest.approx(0.25, abs=1e-4), "2": pytest.approx(0.75, abs=1e-4)}
-    assert weights == {"1": row}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -2,7 +2,7 @@
 
 The order of the checks is that of pallet-subtensor (`do_set_weights`, `do_serve_axon`,
 `do_commit_timelocked_mechanism_weights`) and of pallet-commitments. A call that is not
-listed here fails with `System.CallFiltered`.
+listed in `CALLS` fails with `System.CallFiltered`.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,8 +14,11 @@ from protocol.chain import as_stored
 from protocol.ids import Uid
 from protocol.units import U16_MAX
 from scripts.devnet.chain.ledger import Ledger
+from scripts.devnet.chain.owning import OWNER_CALLS
 from scripts.devnet.chain.refusal import RefusalError
 from scripts.devnet.chain.registration import burned_register, register_limit
+from scripts.devnet.chain.shield import SHIELD
+from scripts.devnet.chain.staking import add_stake, add_stake_limit
 from scripts.devnet.chain.subnet import SUBTENSOR, Subnet, stake_threshold_rao
 
 Event = dict[str, Any]
@@ -72,7 +75,7 @@ def commit_timelocked_weights(ledger: Ledger, who: str, args: Mapping[str, Any])
     commits.append((who, ledger.block, commit, reveal_round))
     subnet.put("TimelockedWeightCommits", epoch, value=commits)
     subnet.set_cell("LastUpdate", uid, ledger.block)
-    digest = "0x" + blake2b(_plain_bytes(commit), digest_size=32).hexdigest()
+    digest = "0x" + blake2b(plain_bytes(commit), digest_size=32).hexdigest()
     committed = (who, subnet.netuid, digest, reveal_round)
     return [{SUBTENSOR: {"TimelockedWeightsCommitted": committed}}]
 
@@ -115,6 +118,12 @@ def set_commitment(ledger: Ledger, who: str, args: Mapping[str, Any]) -> list[Ev
     return [{"Commitments": {"Commitment": {"netuid": subnet.netuid, "who": who}}}]
 
 
+def submit_encrypted(_ledger: Ledger, who: str, args: Mapping[str, Any]) -> list[Event]:
+    """`MevShield.submit_encrypted`: nothing by itself; the node opens it (`shield.Shield`)."""
+    digest = "0x" + blake2b(plain_bytes(args["ciphertext"]), digest_size=32).hexdigest()
+    return [{SHIELD: {"EncryptedSubmitted": {"id": digest, "who": who}}}]
+
+
 CALLS: dict[tuple[str, str], Call] = {
     (SUBTENSOR, "set_weights"): set_weights,
     (SUBTENSOR, "set_mechanism_weights"): set_weights,
@@ -123,7 +132,11 @@ CALLS: dict[tuple[str, str], Call] = {
     (SUBTENSOR, "serve_axon"): serve_axon,
     (SUBTENSOR, "burned_register"): burned_register,
     (SUBTENSOR, "register_limit"): register_limit,
+    (SUBTENSOR, "add_stake"): add_stake,
+    (SUBTENSOR, "add_stake_limit"): add_stake_limit,
     ("Commitments", "set_commitment"): set_commitment,
+    (SHIELD, "submit_encrypted"): submit_encrypted,
+    **OWNER_CALLS,
 }
 
 
@@ -204,12 +217,13 @@ def _check_address(args: Mapping[str, Any]) -> None:
 def _field_length(item: Any) -> int:
     """Payload bytes of one commitment field such as `{"Raw5": "0x..."}` or `{"Raw5": b"..."}`."""
     fields = [item] if isinstance(item, dict) else item
-    return sum(len(_plain_bytes(value)) for field in fields for value in field.values())
+    return sum(len(plain_bytes(value)) for field in fields for value in field.values())
 
 
-def _plain_bytes(value: Any) -> bytes:
+def plain_bytes(value: Any) -> bytes:
+    """The bytes of a decoded value, in whichever of its forms it is."""
     if isinstance(value, str):
         return bytes.fromhex(value[2:]) if value.startswith("0x") else value.encode()
     if isinstance(value, dict):
-        return b"".join(_plain_bytes(item) for item in value.values())
+        return b"".join(plain_bytes(item) for item in value.values())
     return bytes(value)

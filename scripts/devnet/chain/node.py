@@ -7,20 +7,21 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
 from protocol.units import Seconds, milliseconds
 from scripts.devnet.chain.admission import Extrinsic, RpcError, admit, invalid
-from scripts.devnet.chain.calls import dispatch
+from scripts.devnet.chain.calls import dispatch, plain_bytes
 from scripts.devnet.chain.epoch import is_due, run_epoch
 from scripts.devnet.chain.faults import Faults
 from scripts.devnet.chain.ledger import RETAINED_BLOCKS, Ledger
 from scripts.devnet.chain.metadata import Runtime, compact, load_runtime
 from scripts.devnet.chain.refusal import RefusalError
-from scripts.devnet.chain.subnet import Subnet, account_nonce, bump_nonce
+from scripts.devnet.chain.shield import SEED_BYTES, SHIELD, Shield, is_shielded
+from scripts.devnet.chain.subnet import SUBTENSOR, Subnet, account_nonce, bump_nonce
 from scripts.devnet.chain.timelock import Escrow
 
 NO_HASH = "0x" + "00" * 32
@@ -78,8 +79,11 @@ class Node:
     _snapshots: dict[str, _Snapshot] = field(default_factory=dict)
     _forks: int = 0
     _tick: asyncio.Event = field(default_factory=asyncio.Event)
+    _shield: Shield = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._shield = Shield(blake2b(self.seed, digest_size=SEED_BYTES).digest())
+        self.ledger.put(SHIELD, "NextKey", value="0x" + self._shield.public_key.hex())
         self._append(
             SealedBlock(number=0, hash=self._hash(b"genesis"), parent=NO_HASH, extrinsics=())
         )
@@ -151,7 +155,7 @@ class Node:
         pool, self._pool = self._pool, []
         now_ms = self._timestamp_ms()
         inherent = self._inherent(now_ms)
-        included = tuple(extrinsic for extrinsic, _ in pool)
+        included = tuple(self._opened(extrinsic for extrinsic, _ in pool))
         bodies = (inherent, *(extrinsic.encoded for extrinsic in included))
         self.ledger.put("Timestamp", "Now", value=now_ms)
         self.ledger.put("System", "Number", value=number)
@@ -254,6 +258,28 @@ class Node:
             if all(pending.hash != extrinsic.hash for pending, _ in self._pool):
                 self._pool.append((extrinsic, None))
 
+    def _opened(self, extrinsics: Iterable[Extrinsic]) -> Iterator[Extrinsic]:
+        """The extrinsics, and behind each shielded one what it carries, if that is valid."""
+        for extrinsic in extrinsics:
+            yield extrinsic
+            if not is_shielded(extrinsic.call):
+                continue
+            (ciphertext,) = (argument["value"] for argument in extrinsic.call["call_args"])
+            inner = self._shield.opened(plain_bytes(ciphertext))
+            if inner is None:
+                continue
+            try:
+                found = admit(
+                    self.ledger,
+                    "0x" + inner.hex(),
+                    head=self.head.number,
+                    block_hash=self.block_hash,
+                )
+            except RpcError:
+                continue
+            if (found.signer, found.nonce) == (extrinsic.signer, extrinsic.nonce + 1):
+                yield found
+
     def _append(self, block: SealedBlock) -> None:
         self.blocks.append(block)
         self._numbers[block.hash] = block.number
@@ -286,10 +312,24 @@ class Node:
             events = dispatch(self.ledger, extrinsic.signer, extrinsic.call)
         except RefusalError as refusal:
             self.refusals[str(refusal)] += 1
-            error = self.ledger.runtime.module_error(refusal.pallet, refusal.name)
-            failed = {"dispatch_error": error, "dispatch_info": _DISPATCH_INFO}
+            failed = {
+                "dispatch_error": self._dispatch_error(refusal),
+                "dispatch_info": _DISPATCH_INFO,
+            }
             return [{"System": {"ExtrinsicFailed": failed}}]
+        for event in events:
+            self._follow_new_subnet(event)
         return [*events, _success()]
+
+    def _dispatch_error(self, refusal: RefusalError) -> object:
+        if not refusal.pallet:
+            return refusal.name
+        return self.ledger.runtime.module_error(refusal.pallet, refusal.name)
+
+    def _follow_new_subnet(self, event: dict[str, Any]) -> None:
+        added = event.get(SUBTENSOR, {}).get("NetworkAdded")
+        if added is not None and added[0] not in self.netuids:
+            self.netuids.append(added[0])
 
     def _end_of_block(self) -> None:
         for netuid in self.netuids:

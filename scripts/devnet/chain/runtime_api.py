@@ -9,7 +9,9 @@ from typing import Any
 
 from scripts.devnet.chain.ledger import Ledger
 from scripts.devnet.chain.metadata import compact
-from scripts.devnet.chain.subnet import SUBTENSOR, Subnet
+from scripts.devnet.chain.owning import creation_cost_rao
+from scripts.devnet.chain.staking import PRICE_RAO
+from scripts.devnet.chain.subnet import Subnet
 
 _METADATA_VERSION = 15
 _FEE_RAO = 124_414
@@ -162,15 +164,20 @@ def _columns(subnet: Subnet) -> dict[str, Any]:
     }
 
 
-def _registration_cost(ledger: Ledger, _argument: bytes) -> bytes:
-    return int(ledger.get(SUBTENSOR, "NetworkMinLockCost")).to_bytes(8, "little")
+def _creation_cost(ledger: Ledger, _argument: bytes) -> bytes:
+    return creation_cost_rao(ledger).to_bytes(8, "little")
+
+
+def _alpha_price(_ledger: Ledger, _argument: bytes) -> bytes:
+    return PRICE_RAO.to_bytes(8, "little")
 
 
 _SPECIAL: dict[str, Callable[[Ledger, bytes], bytes]] = {
     "Metadata_metadata_at_version": _metadata,
     "Metadata_metadata_versions": _metadata_versions,
     "TransactionPaymentApi_query_info": _query_info,
-    "SubnetRegistrationRuntimeApi_get_network_registration_cost": _registration_cost,
+    "SubnetRegistrationRuntimeApi_get_network_registration_cost": _creation_cost,
+    "SwapRuntimeApi_current_alpha_price": _alpha_price,
 }
 _ANSWERS: dict[str, Callable[[Subnet, str], Any]] = {
     "SubnetInfoRuntimeApi_get_metagraph": _metagraph,
