@@ -37,18 +37,33 @@ def alice() -> object:
     return bittensor_core.Keypair.create_from_uri(COLDKEY_URI)
 
 
+def drop_shield(devnet: Devnet) -> None:
+    """Make it a chain without protection from front-runners."""
+    devnet.node.ledger.remove("MevShield", "NextKey")
+
+
+def call_name(devnet: Devnet, encoded: str) -> str:
+    decoded = devnet.node.ledger.runtime.core.decode_extrinsic(bytes.fromhex(encoded[2:]))
+    return str(decoded["call"]["call_function"])
+
+
 async def test_a_quote_tells_price_balance_and_room(devnet: Devnet, chain: SubtensorChain) -> None:
     devnet.subnet.put("Burn", value=rao_from_tao(2.5))
     found = await quote(chain, alice().ss58_address)  # type: ignore[attr-defined]
 
     assert (found.price_tao, found.balance_tao) == (2.5, 1_000_000)
-    assert not found.is_shielded
+    assert found.is_shielded
     assert found.free_uids == 253
+    drop_shield(devnet)
+    assert not (await quote(chain, alice().ss58_address)).is_shielded  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("shielded", [True, False])
 async def test_a_hotkey_takes_a_uid_and_the_coldkey_pays(
-    devnet: Devnet, chain: SubtensorChain
+    devnet: Devnet, chain: SubtensorChain, *, shielded: bool
 ) -> None:
+    if not shielded:
+        drop_shield(devnet)
     keypair = alice()
     before = balance_rao(devnet.node.ledger, keypair.ss58_address)  # type: ignore[attr-defined]
 
@@ -58,6 +73,9 @@ async def test_a_hotkey_takes_a_uid_and_the_coldkey_pays(
     assert uid == again == 3
     paid = before - balance_rao(devnet.node.ledger, keypair.ss58_address)  # type: ignore[attr-defined]
     assert paid == rao_from_tao(1.0)
+    calls = {call_name(devnet, body) for block in devnet.node.blocks for body in block.extrinsics}
+    assert ("submit_encrypted" in calls) == shielded
+    assert ("register_limit" in calls) == (not shielded)
 
 
 async def test_a_price_above_the_limit_is_not_paid(devnet: Devnet, chain: SubtensorChain) -> None:
