@@ -13,10 +13,9 @@ class Compared:
     name: str
     """What the reader calls it: its file."""
     result: Result
-    rank: int | None
-    """1 is lowest in energy; None where the results must not be ranked, or it has no energy."""
-    tied: bool
-    """Whether its interval overlaps a neighbour's: the order between them may be chance."""
+    ranks: range | None = None
+    """Places that its interval allows, 1 for the lowest energy; None where the results must not
+    be ranked, or it has no energy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +40,18 @@ def compare(named: Sequence[tuple[str, Result]]) -> Comparison:
     """
     differing = differing_parts([result for _, result in named])
     if differing:
-        rows = tuple(
-            Compared(name=name, result=result, rank=None, tied=False) for name, result in named
-        )
+        rows = tuple(Compared(name=name, result=result) for name, result in named)
         return Comparison(rows=rows, differing=differing)
     figures = [(name, result, result.per_1k(result.query_count)) for name, result in named]
     known = [(value.value, name, result, value) for name, result, value in figures if value]
     known.sort(key=lambda row: row[:2])
     ordered = [value for *_, value in known]
     ranked = [
-        Compared(name=name, result=result, rank=place + 1, tied=_overlaps(ordered, place))
-        for place, (_, name, result, _) in enumerate(known)
+        Compared(name=name, result=result, ranks=_ranks(value, ordered))
+        for _, name, result, value in known
     ]
     without = [
-        Compared(name=name, result=result, rank=None, tied=False)
-        for name, result, value in figures
-        if value is None
+        Compared(name=name, result=result) for name, result, value in figures if value is None
     ]
     return Comparison(rows=(*ranked, *without), differing=())
 
@@ -82,8 +77,8 @@ def comparison_json(comparison: Comparison) -> Json:
         "results": [
             {
                 "name": row.name,
-                "rank": row.rank,
-                "tied": row.tied,
+                "rank_low": row.ranks[0] if row.ranks else None,
+                "rank_high": row.ranks[-1] if row.ranks else None,
                 "signed_by": row.result.report.hotkey,
                 "cell": row.result.cell.model_dump(mode="json"),
                 "result": result_json(row.result),
@@ -106,9 +101,8 @@ def _status(result: Result) -> Label | None:
     return None if result.label is Label.REFUSED else result.label
 
 
-def _overlaps(ordered: Sequence[Figure], place: int) -> bool:
-    mine = ordered[place]
-    below, above = ordered[max(0, place - 1)], ordered[min(len(ordered) - 1, place + 1)]
-    return (place > 0 and below.high >= mine.low) or (
-        place < len(ordered) - 1 and above.low <= mine.high
-    )
+def _ranks(mine: Figure, all_figures: Sequence[Figure]) -> range:
+    """Behind all that are surely lower, before all that are surely higher."""
+    lower = sum(other.high < mine.low for other in all_figures)
+    higher = sum(other.low > mine.high for other in all_figures)
+    return range(lower + 1, len(all_figures) - higher + 1)

@@ -100,14 +100,19 @@ def _add_phases(table: Table, result: Result) -> None:
 
 def _compared(letter: str, row: Compared) -> tuple[str, ...]:
     result = row.result
-    rank = "-" if row.rank is None else f"{row.rank}{'=' if row.tied else ''}"
     counts = (result.query_count, result.output_tokens, result.total_tokens)
     return (
-        rank,
+        _ranks(row.ranks),
         letter,
         *(figure_text(result.per_1k(count)) for count in counts),
         result.label,
     )
+
+
+def _ranks(ranks: range | None) -> str:
+    if ranks is None:
+        return "-"
+    return str(ranks[0]) if len(ranks) == 1 else f"{ranks[0]}-{ranks[-1]}"
 
 
 def _notes(result: Result) -> Iterator[str]:
