@@ -82,6 +82,9 @@ class Metrics:
         self._rounds.labels(outcome.ending.value, outcome.code).inc()
         if outcome.ending is Ending.COMMITTED:
             self._gauges["last_committed_round"].set(outcome.round)
+        # Deadlines come in order, so a round that ends has those before it behind it. Where nobody
+        # scrapes, this is what keeps the list short.
+        self._unseal([earlier for earlier in self._sealed if earlier.round < outcome.round])
         self._sealed.append(outcome)
 
     def judged(self, views: Sequence[LogView]) -> None:
@@ -98,7 +101,7 @@ class Metrics:
 
     def scrape(self, session: Session) -> bytes:
         """Everything in the text format of Prometheus."""
-        self._unseal(session)
+        self._unseal([sealed for sealed in self._sealed if session.may_reveal(sealed.round)])
         self._gauges["block"].set(session.head.number if session.head else 0)
         self._gauges["chain_age_seconds"].set(session.chain_age_seconds)
         self._gauges["registered"].set(session.uid is not None)
@@ -109,9 +112,8 @@ class Metrics:
                 self._asked.labels(hotkey, what).set(count)
         return generate_latest(self._registry)
 
-    def _unseal(self, session: Session) -> None:
-        """Count energy and duration of the rounds that may be known by now."""
-        known = [outcome for outcome in self._sealed if session.may_reveal(outcome.round)]
+    def _unseal(self, known: Sequence[Outcome]) -> None:
+        """Count energy and duration of rounds that may be known by now."""
         self._sealed = [outcome for outcome in self._sealed if outcome not in known]
         for outcome in known:
             if outcome.energy_mj is not None:

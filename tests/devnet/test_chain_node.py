@@ -82,6 +82,17 @@ def test_pruning_keeps_what_was_last_written_before_the_horizon() -> None:
     assert len(versions) <= RETAINED_BLOCKS + 1
 
 
+def test_bodies_go_with_the_state_and_hashes_stay() -> None:
+    node = seated_node()
+    hashes = [block.hash for block in node.blocks]
+    node.mine(RETAINED_BLOCKS + 10)
+
+    kept = [block.number for block in node.blocks if block.extrinsics]
+
+    assert kept == list(range(node.head.number - RETAINED_BLOCKS, node.head.number + 1))
+    assert [node.block_hash(number) for number in range(len(hashes))] == hashes
+
+
 def test_an_unknown_block_is_an_error() -> None:
     with pytest.raises(RpcError, match="Header was not found"):
         seated_node().state_block("0x" + "12" * 32)

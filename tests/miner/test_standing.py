@@ -10,12 +10,15 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+from miner.metrics import Metrics
+from miner.outcome import Ending, Outcome
 from miner.reach import knock, refuse_twin, trouble_at
 from miner.refusals import CounterResetError
 from miner.server import create_app
 from miner.standing import Standing
 from miner.validator_logs import LogView
 from miner.verdicts import Judgement
+from miner.visits import Visits
 from protocol.auth import MemoryNonceStore, RequestVerifier, SignedRequests
 from protocol.chain import Axon
 from protocol.errors import ConfigurationError
@@ -97,6 +100,26 @@ async def test_energy_and_duration_stay_sealed_until_the_deadline(
     assert (before["run_seconds_count"], after["run_seconds_count"]) == (0, 1)
     assert counted["last_rounds"][0]["energy_mj"] is None
     assert revealed["last_rounds"][0]["energy_mj"] == 150_000
+
+
+def test_rounds_are_counted_and_forgotten_where_nobody_scrapes() -> None:
+    metrics = Metrics(Visits())
+    for number in range(100):
+        metrics.tell(
+            Outcome(
+                round=RoundNumber(number),
+                ending=Ending.COMMITTED,
+                code="",
+                detail="",
+                model_id="m",
+                report_digest="",
+                energy_mj=1_000,
+                run_us=1,
+            )
+        )
+
+    assert len(metrics._sealed) == 1
+    assert metrics._registry.get_sample_value("carbonbench_miner_energy_joules_total") == 99
 
 
 async def test_metrics_tell_chain_registration_and_state(

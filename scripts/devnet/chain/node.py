@@ -8,7 +8,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -281,8 +281,12 @@ class Node:
                 yield found
 
     def _append(self, block: SealedBlock) -> None:
+        """Add a block, and forget the body of the one whose state goes now."""
         self.blocks.append(block)
         self._numbers[block.hash] = block.number
+        old = block.number - RETAINED_BLOCKS - 1
+        if old > 0 and self.blocks[old].extrinsics:
+            self.blocks[old] = replace(self.blocks[old], extrinsics=())
 
     def _hash(self, *parts: bytes) -> str:
         digest = blake2b(digest_size=32, key=self.seed)

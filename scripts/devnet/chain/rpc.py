@@ -112,7 +112,7 @@ def _header(node: Node, block_hash: str | None = None) -> dict[str, Any] | None:
 
 def _block(node: Node, block_hash: str | None = None) -> dict[str, Any] | None:
     block = node.block(block_hash)
-    if block is None:
+    if block is None or (block.number and not block.extrinsics):  # unknown, or its body is gone
         return None
     body = {"header": header(block), "extrinsics": list(block.extrinsics)}
     return {"block": body, "justifications": None}
