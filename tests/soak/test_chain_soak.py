@@ -1,7 +1,14 @@
 """Months in minutes: rounds under every fault that a chain, a network and a miner can make.
 
-Continuous integration plays 40 rounds, about two minutes on a quiet core. Memory is judged from
-300 rounds on: allocators and caches fill for the first hundred.
+Continuous integration plays 40 rounds, about two minutes on a quiet core; the goal is 300.
+
+Memory is what the process holds once the allocator has given back what is free: a reconnection
+decodes eight runtimes at once, and glibc keeps the pages of such a peak for the next one. It is
+counted from round 20 on: by then the node has the 256 blocks of state that it retains (11 rounds),
+archives and pools are full, and the databases are larger than the caches in front of them.
+Whatever grows with the rounds, in any role or in the node, is in it, and in the count of Python
+objects. What is not: the hashes of the chain's blocks, which no node forgets, and records of the
+standard logging, which pytest keeps with all frames of their tracebacks.
 
 The driver makes blocks as soon as what they wait for is there, so a round takes as long as its
 work and its faults. Run more with CARBONBENCH_SOAK_ROUNDS, another course with
@@ -9,7 +16,9 @@ CARBONBENCH_SOAK_SEED.
 """
 
 import asyncio
+import ctypes
 import gc
+import logging
 import os
 import random
 import sys
@@ -36,17 +45,20 @@ from tests.support.small_network import (
 from validator import follower
 from validator.records import WeightOutcome
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(1_500)]
-
 ROUNDS = int(os.environ.get("CARBONBENCH_SOAK_ROUNDS", "40"))
 SEED = int(os.environ.get("CARBONBENCH_SOAK_SEED", "6"))
-WARM_UP_ROUNDS = ROUNDS // 4
-PATIENCE_SECONDS = 2.0
+WARM_UP_ROUNDS = 20
+LOOK_ROUNDS = 20
+"""Between two looks at what is held."""
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(300 + 15 * ROUNDS)]
+
+PATIENCE_SECONDS = 4.0
 """Longest wait for miners that are being sabotaged."""
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 120.0
 BLOCK_SECONDS = 0.7
 """Between blocks that nobody waits for in particular."""
-MEMORY_GROWTH = 1.05
+GROWTH = 1.05
 
 
 @dataclass(slots=True)
@@ -204,54 +216,64 @@ class Held:
     """What this process holds."""
 
     memory_bytes: int
+    objects: int
+    """Python objects that the collector knows, without the chain's blocks."""
     descriptors: int
     threads: int
     tasks: int
 
     @classmethod
-    def now(cls) -> "Held":
+    def now(cls, network: SmallNetwork) -> "Held":
         gc.collect()
+        give_back()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return cls(
             memory_bytes=pages * os.sysconf("SC_PAGE_SIZE"),
+            objects=len(gc.get_objects()) - len(network.devnet.node.blocks),
             descriptors=len(list(Path("/proc/self/fd").iterdir())),
             threads=len(list(Path("/proc/self/task").iterdir())),
             tasks=len(asyncio.all_tasks()),
         )
 
 
+def give_back() -> None:
+    """Have glibc return its free pages to the system; other allocators are left alone."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 async def test_months_of_faults_lose_no_weights_and_leak_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hurry(monkeypatch)
+    monkeypatch.setattr(logging.getLogger("websockets.server"), "disabled", True)
     node = seated_node("--set", "Tempo=50", "--set", f"WeightsSetRateLimit={RATE_LIMIT_BLOCKS}")
     async with running_devnet(node) as devnet, small_network(devnet, tmp_path) as network:
         saboteur, driver = Saboteur(network, random.Random(SEED)), Driver(network)  # noqa: S311
-        begun, before = time.monotonic(), None
+        begun = time.monotonic()
+        looks: dict[int, Held] = {}
         played: list[RoundNumber] = []
         while len(played) < ROUNDS:
             played.append(RoundNumber(NETWORK.schedule.round_at(driver.head) + 1))
             await driver.play(played[-1], saboteur, sabotage=len(played) % 2 == 0)
-            if len(played) == WARM_UP_ROUNDS:
+            if len(played) % LOOK_ROUNDS == 0 or len(played) == ROUNDS:
                 await asyncio.sleep(1)
-                before = Held.now()
-        await asyncio.sleep(1)
-        after = Held.now()
+                looks[len(played)] = Held.now(network)
+                say(f"\nround {len(played)}: {looks[len(played)]}")
         spent = time.monotonic() - begun
         say(f"\n{ROUNDS} rounds in {spent:.0f} s; faults {dict(saboteur.counts)}")
-        say(f"after {WARM_UP_ROUNDS} rounds {before}\nat the end {after}")
         check_weights(network, played)
 
-    assert before is not None
-    if ROUNDS >= FULL_ROUNDS:
-        assert after.memory_bytes < MEMORY_GROWTH * before.memory_bytes
+    before, after = looks[WARM_UP_ROUNDS], looks[ROUNDS]
+    assert after.memory_bytes < GROWTH * before.memory_bytes
+    assert after.objects < GROWTH * before.objects
     assert after.descriptors <= before.descriptors + 2
     assert after.threads <= before.threads
     assert after.tasks <= before.tasks + 2
 
 
 RATE_LIMIT_BLOCKS = 5
-FULL_ROUNDS = 300
 
 
 def say(text: str) -> None:
@@ -260,10 +282,13 @@ def say(text: str) -> None:
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time-outs for a network whose blocks take a fraction of a second."""
-    monkeypatch.setattr(subtensor, "READ_TIMEOUT_SECONDS", 1.0)
-    monkeypatch.setattr(subtensor, "WRITE_TIMEOUT_SECONDS", 5.0)
-    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_SECONDS", 1.5)
+    """Time-outs for a network whose blocks take a fraction of a second.
+
+    They leave a busy machine the time to decode the runtimes of eight connections at once.
+    """
+    monkeypatch.setattr(subtensor, "READ_TIMEOUT_SECONDS", 3.0)
+    monkeypatch.setattr(subtensor, "WRITE_TIMEOUT_SECONDS", 15.0)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_SECONDS", 10.0)
     monkeypatch.setattr(connection, "BACKOFF_SECONDS", (0.0, 0.05, 0.1, 0.2))
     monkeypatch.setattr(follower, "_POLL_MIN_SECONDS", 0.1)
 
