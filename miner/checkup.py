@@ -113,6 +113,8 @@ async def _registered(chain: SubtensorChain, settings: Settings) -> str:
     if neuron is None:
         raise ConfigurationError(
             f"hotkey {hotkey} holds no UID on subnet {metagraph.netuid}",
-            hint="Register it with btcli (once; it costs a fee).",
+            hint=f"Register it, where its coldkey is: carbonbench-miner register --network "
+            f"{settings.network} --netuid {metagraph.netuid} --wallet {settings.wallet_name} "
+            f"--hotkey {settings.wallet_hotkey} --max-cost TAO",
         )
     return f"UID {neuron.uid} on subnet {metagraph.netuid}"

@@ -20,6 +20,9 @@ ChainProbe = tuple[str, Callable[[SubtensorChain], Awaitable[str]]]
 """A row's name, and what asks the chain for its detail."""
 
 
+_NO_HINT = "If this tells you nothing, report it with the output of `check --json`."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One thing that was looked at."""
@@ -76,14 +79,14 @@ def print_rows(rows: Sequence[Row], console: Console) -> None:
     table.add_column("state", no_wrap=True)
     table.add_column("detail, and how to mend it", overflow="fold")
     for each in rows:
-        state = "ok" if each.ok else "[bold red]missing[/]"
+        state = "ok" if each.ok else "[bold red]failed[/]"
         detail = each.detail if each.ok or not each.hint else f"{each.detail}\n-> {each.hint}"
         table.add_row(each.what, state, escape(detail))
     console.print(table)
 
 
 def _failed(what: str, error: Error) -> Row:
-    return Row(what=what, ok=False, detail=str(error), hint=error.hint)
+    return Row(what=what, ok=False, detail=str(error), hint=error.hint or _NO_HINT)
 
 
 async def _reached(chain: SubtensorChain) -> str:
@@ -105,10 +108,10 @@ async def _runtime_rows(chain: SubtensorChain) -> list[Row]:
 
 def _kind_rows(kind: str, probes: Sequence[Probe]) -> list[Row]:
     working = [probe.name for probe in probes if probe.ok]
-    failed = [probe for probe in probes if not probe.ok]
     rows = [
-        Row(what=f"{kind} {probe.name}", ok=False, detail=probe.detail, hint=probe.hint)
-        for probe in failed
+        Row(what=kind, ok=False, detail=f"{probe.name}: {probe.detail}", hint=probe.hint)
+        for probe in probes
+        if not probe.ok
     ]
     summary = f"{len(working)} of {len(probes)} work: {', '.join(working)}"
     return [Row(what=kind, ok=True, detail=summary), *rows] if working else rows

@@ -87,7 +87,10 @@ def _database(settings: Settings) -> str:
         before, after = migrate(engine)
     finally:
         engine.dispose()
-    return f"{url.render_as_string(hide_password=True)} at revision {before or 'none'} -> {after}"
+    shown = url.render_as_string(hide_password=True)
+    if before == after:
+        return f"{shown} at revision {after}"
+    return f"{shown} brought from revision {before or 'none'} to {after}"
 
 
 def _port(settings: Settings) -> str:
@@ -117,11 +120,20 @@ async def _registered(chain: SubtensorChain, settings: Settings) -> str:
     if neuron is None:
         raise ConfigurationError(
             f"{hotkey} holds no UID on subnet {metagraph.netuid}",
-            hint=f"Register it: btcli subnets register --netuid {metagraph.netuid}",
+            hint=f"Register it: carbonbench-validator register {_whose(settings)} --max-cost TAO",
         )
     if not neuron.validator_permit and hotkey != metagraph.owner_hotkey:
         raise ConfigurationError(
             f"UID {neuron.uid} has no validator permit, with {neuron.stake_tao:.0f} TAO of stake",
-            hint="Add stake; permits are given at the end of an epoch.",
+            hint=f"Add stake: btcli stake add --netuid {metagraph.netuid} "
+            f"-w {settings.wallet_name} -H {settings.wallet_hotkey} --amount TAO. "
+            "Permits go to the top by stake, at the end of an epoch.",
         )
     return f"UID {neuron.uid}, {neuron.stake_tao:.0f} TAO of stake, validator permit"
+
+
+def _whose(settings: Settings) -> str:
+    return (
+        f"--network {settings.network} --netuid {subnet_of(settings)} "
+        f"--wallet {settings.wallet_name} --hotkey {settings.wallet_hotkey}"
+    )
