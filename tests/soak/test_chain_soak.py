@@ -53,11 +53,9 @@ LOOK_ROUNDS = 20
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(300 + 15 * ROUNDS)]
 
-PATIENCE_SECONDS = 4.0
-"""Longest wait for miners that are being sabotaged."""
 SETTLE_SECONDS = 120.0
 BLOCK_SECONDS = 0.7
-"""Between blocks that nobody waits for in particular."""
+"""Longest between two blocks: validators ask once a block for what is not there yet."""
 GROWTH = 1.05
 
 
@@ -170,20 +168,26 @@ class Driver:
         self.to(schedule.start(number))
         if moment == 0:
             saboteur.strike()
-        await self._until(lambda: self._counted(number, "committed"), PATIENCE_SECONDS)
+        deadline = schedule.commit_deadline(number)
+        await self._approach(deadline, lambda: self._counted(number, "committed"))
         if moment == 1:
             saboteur.strike()
-        self.to(schedule.commit_deadline(number))
+        self.to(deadline)
         await asyncio.sleep(0.15)
         self.to(schedule.beacon(number))
         if moment == 2:
             saboteur.strike()
-        await self._until(lambda: self._counted(number, "verdicts"), PATIENCE_SECONDS)
-        self.to(schedule.reveal_deadline(number) + 1)
+        deadline = schedule.reveal_deadline(number)
+        await self._approach(deadline, lambda: self._counted(number, "verdicts"))
+        self.to(deadline + 1)
         if moment == 3:
             saboteur.strike()
         await self._until(lambda: self._settled(number), 1.0)
         saboteur.repair()
+        await self._settle(number)
+
+    async def _settle(self, number: RoundNumber) -> None:
+        """Make blocks until the round's weights are set."""
         begun = time.monotonic()
         while not await self._until(lambda: self._settled(number), BLOCK_SECONDS):
             assert time.monotonic() - begun < SETTLE_SECONDS, f"round {number} is not settled"
@@ -201,6 +205,11 @@ class Driver:
             or store.has_scored_after(number)
             for store in stores
         )
+
+    async def _approach(self, deadline: int, done: Callable[[], bool]) -> None:
+        """Make blocks up to a deadline until something is there."""
+        while not await self._until(done, BLOCK_SECONDS) and self.head < deadline:
+            self.network.devnet.node.mine(1)
 
     async def _until(self, done: Callable[[], bool], patience_seconds: float) -> bool:
         deadline = time.monotonic() + patience_seconds
