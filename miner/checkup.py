@@ -7,7 +7,7 @@ from miner.archive import data_folder
 from miner.holdings import hold_all
 from miner.meter import open_meter
 from miner.reach import knock
-from miner.settings import PORT_VARIABLE, Settings, announced_axon, subnet_of
+from miner.settings import PORT_VARIABLE, Settings, announced_axon
 from protocol.checkup import Row, chain_rows, row, row_later
 from protocol.errors import ConfigurationError
 from protocol.http_server import bind
@@ -36,7 +36,7 @@ async def check_all(settings: Settings) -> tuple[Row, ...]:
     ]
     probes = (("registration", lambda chain: _registered(chain, settings)),)
     endpoint = settings.chain_endpoint
-    return (*here, *await chain_rows(endpoint, lambda: subnet_of(settings), probes))
+    return (*here, *await chain_rows(endpoint, settings.subnet, probes))
 
 
 def _packages() -> str:

@@ -70,12 +70,11 @@ def check(
     import asyncio
 
     from miner.checkup import check_all
-    from miner.settings import unknown_variables
 
     effective = _settings(node)
     rows = asyncio.run(check_all(effective))
     values = effective.model_dump(mode="json")
-    unknown = unknown_variables()
+    unknown = effective.unknown_variables()
     if as_json:
         print_json({"rows": [asdict(row) for row in rows], "settings": values, "unknown": unknown})
     else:
@@ -148,13 +147,12 @@ def register(
         node: Settings given on the command line.
         max_cost_tao: Most that it may cost (TAO); without it nothing is sent.
     """
-    from miner.settings import subnet_of
     from protocol.registering import register_command
 
     effective = _settings(node)
     lines = register_command(
         endpoint=effective.chain_endpoint,
-        netuid=subnet_of(effective),
+        netuid=effective.subnet(),
         wallet=(effective.wallet_name, effective.wallet_hotkey, effective.wallet_path),
         max_cost_tao=max_cost_tao,
     )
@@ -164,9 +162,9 @@ def register(
 
 def settings() -> None:
     """Print a `miner.env` with every setting, its meaning and its default."""
-    from miner.settings import example_file
+    from miner.settings import Settings
 
-    print(example_file(), end="")
+    print(Settings.example_file(), end="")
 
 
 def _calibrate(effective: "Settings", load: str | None) -> int:
@@ -181,7 +179,7 @@ def _calibrate(effective: "Settings", load: str | None) -> int:
 
 
 def _settings(node: NodeOptions | None, **more: object) -> "Settings":
-    from miner.settings import load_settings
+    from miner.settings import Settings
 
     given = (asdict(node) if node else {}) | more
-    return load_settings({name: value for name, value in given.items() if value not in (None, ())})
+    return Settings.load({name: value for name, value in given.items() if value not in (None, ())})

@@ -23,7 +23,7 @@ from miner.reporting import Identity
 from miner.round_meter import RoundMeter, refuse_unmetered
 from miner.server import MAX_BODY_BYTES, MAX_CONNECTIONS, create_app
 from miner.session import Session
-from miner.settings import PORT_VARIABLE, Settings, announced_axon, subnet_of
+from miner.settings import PORT_VARIABLE, Settings, announced_axon
 from miner.standing import Standing
 from miner.visits import Visits
 from protocol.auth import RequestVerifier
@@ -41,7 +41,7 @@ _log = structlog.get_logger("miner")
 async def serve(settings: Settings) -> None:
     """Put one miner together and run it until it is told to stop."""
     stopping = _stop_signals()
-    netuid = subnet_of(settings)
+    netuid = settings.subnet()
     async with contextlib.AsyncExitStack() as stack:
         listener = stack.enter_context(bind(settings.host, settings.port, variable=PORT_VARIABLE))
         axon = announced_axon(settings, listener.getsockname()[1])

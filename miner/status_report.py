@@ -17,7 +17,7 @@ from miner.archive import FileArchive, rounds_folder
 from miner.outcome import Outcome
 from miner.reach import trouble_at
 from miner.reporting import Identity
-from miner.settings import Settings, subnet_of
+from miner.settings import Settings
 from miner.validator_logs import LogView, addresses, announced_logs, read_logs
 from protocol.chain import Metagraph
 from protocol.errors import Error
@@ -155,7 +155,7 @@ async def _asked_chain(
     settings: Settings, hotkey: Hotkey, problems: list[str]
 ) -> tuple[Metagraph | None, tuple[Outcome, ...]]:
     """The subnet, and the outcomes kept for this chain."""
-    netuid = subnet_of(settings)
+    netuid = settings.subnet()
     try:
         chain = await SubtensorChain.connect(
             endpoint=settings.chain_endpoint, netuid=netuid, signer=None

@@ -15,7 +15,7 @@ from protocol.wallet import load_wallet
 from validator.database import database_url, migrate, open_engine
 from validator.proof import load_thresholds
 from validator.running import data_folder, open_rescorer
-from validator.settings import PORT_VARIABLE, Settings, subnet_of
+from validator.settings import PORT_VARIABLE, Settings
 
 _DISTRIBUTIONS = ("torch", "transformers", "bittensor", "sqlalchemy", "fastapi")
 
@@ -37,7 +37,7 @@ async def check_all(settings: Settings) -> tuple[Row, ...]:
         ("registration", lambda chain: _registered(chain, settings)),
     )
     endpoint = settings.chain_endpoint
-    return (*here, *await chain_rows(endpoint, lambda: subnet_of(settings), probes))
+    return (*here, *await chain_rows(endpoint, settings.subnet, probes))
 
 
 def _packages() -> str:
@@ -134,6 +134,6 @@ async def _registered(chain: SubtensorChain, settings: Settings) -> str:
 
 def _whose(settings: Settings) -> str:
     return (
-        f"--network {settings.network} --netuid {subnet_of(settings)} "
+        f"--network {settings.network} --netuid {settings.subnet()} "
         f"--wallet {settings.wallet_name} --hotkey {settings.wallet_hotkey}"
     )

@@ -83,12 +83,11 @@ def check(
 
     from protocol.checkup import print_rows
     from validator.checkup import check_all
-    from validator.settings import unknown_variables
 
     settings = _settings(node)
     rows = asyncio.run(check_all(settings))
     effective = settings.model_dump(mode="json")
-    unknown = unknown_variables()
+    unknown = settings.unknown_variables()
     if as_json:
         content = {"rows": [asdict(row) for row in rows], "settings": effective, "unknown": unknown}
         print(json.dumps(content, indent=2))
@@ -134,17 +133,24 @@ def register(
         max_cost_tao: Most that it may cost (TAO); without it nothing is sent.
     """
     from protocol.registering import register_command
-    from validator.settings import subnet_of
 
     settings = _settings(node)
     lines = register_command(
         endpoint=settings.chain_endpoint,
-        netuid=subnet_of(settings),
+        netuid=settings.subnet(),
         wallet=(settings.wallet_name, settings.wallet_hotkey, settings.wallet_path),
         max_cost_tao=max_cost_tao,
     )
     print("\n".join(lines))
     return 0
+
+
+@app.command(name="settings")
+def print_settings() -> None:
+    """Print a `validator.env` with every setting, its meaning and its default."""
+    from validator.settings import Settings
+
+    print(Settings.example_file(), end="")
 
 
 @app.command
@@ -278,10 +284,10 @@ def execute(arguments: list[str]) -> int:
 
 
 def _settings(node: NodeOptions | None) -> "Settings":
-    from validator.settings import load_settings
+    from validator.settings import Settings
 
     given = asdict(node) if node else {}
-    return load_settings({name: value for name, value in given.items() if value not in (None, ())})
+    return Settings.load({name: value for name, value in given.items() if value not in (None, ())})
 
 
 if __name__ == "__main__":

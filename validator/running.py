@@ -29,7 +29,7 @@ from validator.ports import Ports
 from validator.rescoring import ModelRescorer, ReferenceModel
 from validator.round import RoundStory
 from validator.server import create_app
-from validator.settings import PORT_VARIABLE, Settings, subnet_of
+from validator.settings import PORT_VARIABLE, Settings
 from validator.status import Observer
 from validator.store import Store
 from validator.verdicts import Judge
@@ -46,7 +46,7 @@ T = TypeVar("T")
 async def run(settings: Settings) -> None:
     """Put one validator together and run it until it is told to stop."""
     stopping = stopped_by_signals()
-    netuid = subnet_of(settings)
+    netuid = settings.subnet()
     async with contextlib.AsyncExitStack() as stack:
         data_dir = stack.enter_context(data_folder(settings.data_dir.expanduser()))
         listener = stack.enter_context(bind(settings.host, settings.port, variable=PORT_VARIABLE))
@@ -98,7 +98,7 @@ async def _connected(
     settings: Settings, signer: HotkeySigner, stack: contextlib.AsyncExitStack
 ) -> SubtensorChain:
     chain = await SubtensorChain.connect(
-        endpoint=settings.chain_endpoint, netuid=subnet_of(settings), signer=signer
+        endpoint=settings.chain_endpoint, netuid=settings.subnet(), signer=signer
     )
     stack.push_async_callback(chain.close)
     return chain
@@ -108,7 +108,7 @@ def _judge(settings: Settings, signer: Signer, genesis_hash: GenesisHash) -> Jud
     return Judge(
         hotkey=signer.hotkey,
         genesis_hash=genesis_hash,
-        netuid=subnet_of(settings),
+        netuid=settings.subnet(),
         network=settings.profile,
     )
 

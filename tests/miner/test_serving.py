@@ -10,7 +10,7 @@ import pytest
 
 from miner.gpu_lock import locked_gpus
 from miner.serving import serve
-from miner.settings import Settings, load_settings
+from miner.settings import Settings
 from protocol.auth import SignedRequests
 from protocol.chain import Axon
 from protocol.errors import ChainError, ConfigurationError
@@ -41,7 +41,7 @@ def settings(folder: Path, endpoint: str, **changes: object) -> Settings:
         "data_dir": folder / "data",
         "lock_dir": folder / "locks",
     }
-    return load_settings(given | changes)
+    return Settings.load(given | changes)
 
 
 def registered(folder: Path, devnet: Devnet) -> HotkeySigner:

@@ -11,7 +11,7 @@ from miner.archive import FileArchive, rounds_folder
 from miner.cli import run
 from miner.outcome import Declined, outcome_of
 from miner.reporting import Identity
-from miner.settings import Settings, load_settings
+from miner.settings import Settings
 from miner.status_report import StatusReport, print_status, report_status
 from miner.validator_logs import LogView
 from miner.verdicts import Judgement
@@ -54,7 +54,7 @@ def settings(folder: Path, endpoint: str = "ws://127.0.0.1:9", **changes: object
         "port": free_port(),
         "data_dir": folder / "data",
     }
-    return load_settings(given | changes)
+    return Settings.load(given | changes)
 
 
 async def test_with_nothing_running_it_says_so(tmp_path: Path, signer: HotkeySigner) -> None:
