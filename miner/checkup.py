@@ -1,6 +1,5 @@
 """The rows of `carbonbench-miner check`: what is here, what is missing, how to mend it."""
 
-import importlib.metadata
 import platform
 
 from miner.archive import data_folder
@@ -8,7 +7,7 @@ from miner.holdings import hold_all
 from miner.meter import open_meter
 from miner.reach import knock
 from miner.settings import PORT_VARIABLE, Settings, announced_axon
-from protocol.checkup import Row, chain_rows, row, row_later
+from protocol.checkup import Row, chain_rows, package_versions, row, row_later
 from protocol.errors import ConfigurationError
 from protocol.http_server import bind
 from protocol.ids import Hotkey
@@ -24,7 +23,7 @@ async def check_all(settings: Settings) -> tuple[Row, ...]:
     """Every row, in the order in which an operator would mend them."""
     here = [
         row("python", platform.python_version),
-        row("packages", _packages),
+        row("packages", lambda: package_versions(_DISTRIBUTIONS, extra="miner")),
         row("gpu", lambda: _gpu(settings)),
         row("prompts", lambda: _prompts(settings)),
         row("models", lambda: _models(settings)),
@@ -37,17 +36,6 @@ async def check_all(settings: Settings) -> tuple[Row, ...]:
     probes = (("registration", lambda chain: _registered(chain, settings)),)
     endpoint = settings.chain_endpoint
     return (*here, *await chain_rows(endpoint, settings.subnet, probes))
-
-
-def _packages() -> str:
-    try:
-        versions = [f"{name} {importlib.metadata.version(name)}" for name in _DISTRIBUTIONS]
-    except importlib.metadata.PackageNotFoundError as error:
-        raise ConfigurationError(
-            f"the distribution {error.name} is missing",
-            hint="Install the miner's parts: pip install 'carbonbench[miner]'",
-        ) from error
-    return ", ".join(versions)
 
 
 def _gpu(settings: Settings) -> str:

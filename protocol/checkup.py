@@ -4,6 +4,7 @@ The roles put their own rows before those of the chain, which are the same for b
 this module loads the chain SDK (0.3 s).
 """
 
+import importlib.metadata
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from protocol.compatibility import Probe
-from protocol.errors import Error
+from protocol.errors import ConfigurationError, Error
 from protocol.ids import Netuid
 from protocol.subtensor import SubtensorChain
 
@@ -47,6 +48,21 @@ async def row_later(what: str, probe: Awaitable[str]) -> Row:
         return Row(what=what, ok=True, detail=await probe)
     except Error as error:
         return _failed(what, error)
+
+
+def package_versions(distributions: Sequence[str], *, extra: str) -> str:
+    """Names and versions of what a role stands on.
+
+    Raises:
+        ConfigurationError: If one is missing; the hint names the extra that brings it.
+    """
+    try:
+        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in distributions)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ConfigurationError(
+            f"the distribution {error.name} is missing",
+            hint=f"Install the {extra}'s parts: pip install 'carbonbench[{extra}]'",
+        ) from error
 
 
 async def chain_rows(

@@ -1,10 +1,9 @@
 """The rows of `carbonbench-validator check`: what is here, what is missing, how to mend it."""
 
-import importlib.metadata
 import platform
 
 from protocol.chain import Hyperparameters
-from protocol.checkup import Row, chain_rows, row
+from protocol.checkup import Row, chain_rows, package_versions, row
 from protocol.errors import ChainError, ConfigurationError, WorkloadError
 from protocol.http_server import bind
 from protocol.ids import Hotkey
@@ -24,7 +23,7 @@ async def check_all(settings: Settings) -> tuple[Row, ...]:
     """Every row, in the order in which an operator would mend them."""
     here = [
         row("python", platform.python_version),
-        row("packages", _packages),
+        row("packages", lambda: package_versions(_DISTRIBUTIONS, extra="validator")),
         row("prompts and models", lambda: _models(settings)),
         row("thresholds", _thresholds),
         row("wallet", lambda: _load_hotkey(settings)),
@@ -38,17 +37,6 @@ async def check_all(settings: Settings) -> tuple[Row, ...]:
     )
     endpoint = settings.chain_endpoint
     return (*here, *await chain_rows(endpoint, settings.subnet, probes))
-
-
-def _packages() -> str:
-    try:
-        versions = [f"{name} {importlib.metadata.version(name)}" for name in _DISTRIBUTIONS]
-    except importlib.metadata.PackageNotFoundError as error:
-        raise ConfigurationError(
-            f"the distribution {error.name} is missing",
-            hint="Install the validator's parts: pip install 'carbonbench[validator]'",
-        ) from error
-    return ", ".join(versions)
 
 
 def _models(settings: Settings) -> str:
