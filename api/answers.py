@@ -1,6 +1,7 @@
 """Whole answers as bytes: rows from the release's fragments, the rest by the schema."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -13,8 +14,8 @@ from api.footprint import rounded
 from api.grid.intensity import Period
 from api.present import REGIME_NOTES, row_body
 from api.problems import ProblemError
-from api.ranking import Filters, Ranked, Sort, ranked
-from api.recommend import BestHour, NoOption, recommend
+from api.ranking import Filters, Ranked, Sort
+from api.recommend import BestHour, NoOption, Reason, best_hour, recommend, unsold
 from api.release import Release
 
 
@@ -44,62 +45,67 @@ class RankingQuery(Protocol):
 
 def leaderboard_answer(release: Release, query: RankingQuery, filters: Filters) -> bytes:
     """A page of the ranking."""
-    order = ranked(
-        [row for row in release.rows if filters.admits(row)], sort=query.sort, period=query.period
-    )
     start = page_start(query.cursor, release.id)
-    page = order[start : start + query.limit]
-    end = start + len(page)
-    head = schemas.Leaderboard(
-        query=_understood(filters, query),
-        total=len(order),
-        rows=[],
-        next=page_cursor(end, release.id) if end < len(order) else None,
-        regime_note=REGIME_NOTES[filters.regime],
-        meta=release.meta(),
+    page = release.index.page(
+        filters, sort=query.sort, period=query.period, start=start, limit=query.limit
     )
-    rows = b",".join(release.row_json(item, query.period) for item in page)
-    return head.model_dump_json().encode().replace(b'"rows":[]', b'"rows":[%b]' % rows, 1)
+    end = start + len(page.items)
+    return _object(
+        query=_understood(filters, query).model_dump_json().encode(),
+        total=b"%d" % page.total,
+        rows=release.rows_json(page.items, query.period),
+        next=_json(page_cursor(end, release.id)) if end < page.total else b"null",
+        regime_note=_json(REGIME_NOTES[filters.regime]),
+        meta=release.meta_json(),
+    )
 
 
 def recommend_answer(
     release: Release, slug: ModelSlug, filters: Filters, period: Period, now: datetime
 ) -> bytes:
     """A recommendation, or the problem that nothing satisfies the question."""
-    model = release.models[slug]
+    model, rows = release.models[slug], release.rows_of(slug)
+    start = now.replace(minute=0, second=0, microsecond=0)
     advice = recommend(
-        model=model,
-        rows=release.rows_of(slug),
-        unranked=release.table.unranked,
-        providers=release.catalogue.providers,
+        rows=rows,
+        admitted=release.index.rows_admitted(replace(filters, models=frozenset({slug}))),
         filters=filters,
         period=period,
-        ladder=release.ladder,
-        now=now,
+        hour_at=lambda place: release.once(
+            ("hour", place.id, start), lambda: best_hour(place, release.ladder, start)
+        ),
+        unsold=release.once(("unsold", slug), lambda: _unsold(release, slug)),
     )
     if isinstance(advice, NoOption):
         raise _nothing(model.name, filters, advice)
     named = schemas.ModelName(id=model.id, name=model.name, family=model.family)
-    others = b",".join(release.row_json(item, period) for item in advice.alternatives)
     # In the order of the schema, with the rows as the release holds them encoded.
     return _object(
         model=named.model_dump_json().encode(),
         best=release.row_json(advice.best, period),
-        alternatives=b"[%b]" % others,
-        insight=json.dumps(advice.insight, ensure_ascii=False).encode(),
+        alternatives=release.rows_json(advice.alternatives, period),
+        insight=_json(advice.insight),
         savings=_maybe(_savings(advice.savings) if advice.savings else None),
         best_window=_maybe(_window(advice.best_hour) if advice.best_hour else None),
-        why_not=b"[%b]"
-        % b",".join(
-            schemas.WhyNot(option=reason.option, reason=reason.reason).model_dump_json().encode()
-            for reason in advice.reasons
-        ),
+        why_not=_json([{"option": one.option, "reason": one.reason} for one in advice.reasons]),
         meta=release.meta_json(),
     )
 
 
+def _unsold(release: Release, slug: ModelSlug) -> tuple[Reason, ...]:
+    unranked = [item for item in release.table.unranked if item.model == slug]
+    return unsold(release.rows_of(slug), unranked, release.catalogue.providers.values())
+
+
 def _object(**parts: bytes) -> bytes:
     return b"{%b}" % b",".join(b'"%b":%b' % (name.encode(), part) for name, part in parts.items())
+
+
+def _json(plain: str | list[dict[str, str]]) -> bytes:
+    return _ENCODER.encode(plain).encode()
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def _maybe(answer: schemas.Answer | None) -> bytes:

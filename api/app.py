@@ -1,11 +1,11 @@
 """The ASGI application: routes, pages, health, problem JSON, guard."""
 
 import traceback
-from collections.abc import Awaitable, Callable
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import schemas
 from api.archive import Archive
@@ -20,11 +20,26 @@ from api.network_evidence import Evidence, NoEvidence
 from api.pages import build_pages
 from api.pages.shell import Site, build_environment
 from api.problems import install_problem_handlers, problem_response
+from api.questions import Questions
 from api.reference_routes import build_reference_routes
 from api.release import Holder
 from api.routes import build_routes
 
 log = structlog.get_logger(__name__)
+
+
+class Application(FastAPI):
+    """The framework with our front before it: what is refused or known never reaches it."""
+
+    front: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        await self.front(scope, receive, send)
+
+    async def behind(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what the front passes on."""
+        await super().__call__(scope, receive, send)
 
 
 def create_app(
@@ -35,7 +50,7 @@ def create_app(
     archive: Archive | None = None,
     callers: Callers | None = None,
     metrics: Metrics | None = None,
-) -> FastAPI:
+) -> Application:
     """The application over a holder that somebody else refreshes.
 
     Args:
@@ -52,7 +67,7 @@ def create_app(
         archive=archive,
         environment=build_environment(),
     )
-    app = FastAPI(
+    app = Application(
         title="CarbonBench API",
         version=METHODOLOGY_VERSION,
         description="Carbon, price and speed of language models by provider and place, every "
@@ -70,8 +85,8 @@ def create_app(
     metrics = metrics or Metrics(holder)
     _add_health(app, holder, max_age_seconds)
     _add_metrics(app, metrics)
-    app.middleware("http")(_without_traceback)
-    app.add_middleware(Guard, holder=holder, callers=callers, metrics=metrics)
+    app.add_middleware(_Faultless)
+    app.front = Guard(_Faultless(Questions(app.behind, holder)), holder, callers, metrics)
     return app
 
 
@@ -113,14 +128,30 @@ def _readiness(holder: Holder, max_age_seconds: float) -> schemas.Readiness:
     )
 
 
-async def _without_traceback(
-    request: Request, call_next: Callable[[Request], Awaitable[Response]]
-) -> Response:
-    """A fault of ours as a problem; its traceback goes to the log only."""
-    try:
-        return await call_next(request)
-    except Exception as fault:  # noqa: BLE001 - the outermost edge of a request
-        # Formatted here: a pretty renderer would print the release that the frames hold.
-        text = "".join(traceback.format_exception(fault))
-        log.error("request failed", path=request.url.path, traceback=text)
-        return problem_response(500, "internal", "something failed on our side", hint="Retry.")
+class _Faultless:
+    """Turns a fault of ours into a problem; its traceback goes to the log only."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception as fault:
+            # Formatted here: a pretty renderer would print the release that the frames hold.
+            text = "".join(traceback.format_exception(fault))
+            log.error("request failed", path=scope.get("path"), traceback=text)
+            if has_started:
+                raise
+            await _fault()(scope, receive, send)
+
+
+def _fault() -> Response:
+    return problem_response(500, "internal", "something failed on our side", hint="Retry.")

@@ -1,10 +1,13 @@
 """Answers as they go out: compressed at most once a coding, with ETag, conditional requests."""
 
+import asyncio
 import gzip
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import brotli
+from starlette.types import Send
 
 CACHE_CONTROL = "public, max-age=60, stale-while-revalidate=300"
 BROTLI_QUALITY = 5
@@ -12,7 +15,8 @@ BROTLI_QUALITY = 5
 GZIP_LEVEL = 6
 WORTH_BYTES = 1_024
 """Shorter bodies are not compressed."""
-Headers = list[tuple[bytes, bytes]]
+Header = tuple[bytes, bytes]
+Headers = list[Header]
 _CODINGS = (b"br", b"gzip")
 """What is offered, best first (RFC 9110 section 8.4.1, RFC 7932)."""
 
@@ -32,10 +36,14 @@ class Encoded:
 
     body: bytes
     tag: str
-    """First 16 hex digits of the body's SHA-256."""
+    """Names these bytes; the first 16 hex digits of their SHA-256 unless told otherwise."""
     media_type: str
     _forms: dict[bytes, tuple[Outgoing, Outgoing]] = field(default_factory=dict)
     """By coding: the whole response and the 304."""
+
+    def is_held(self, coding: bytes) -> bool:
+        """Whether nothing is left to compress for a coding."""
+        return coding in self._forms
 
     def form(self, coding: bytes) -> tuple[Outgoing, Outgoing]:
         """The response in a coding (empty for none) and the 304 that stands for it."""
@@ -45,10 +53,18 @@ class Encoded:
         return held
 
 
-def encoded(body: bytes, media_type: str = "application/json") -> Encoded:
-    """A body ready to go out."""
-    tag = hashlib.sha256(body).hexdigest()[:16]
-    return Encoded(body=body, tag=tag, media_type=media_type)
+def encoded(body: bytes, media_type: str = "application/json", tag: str | None = None) -> Encoded:
+    """A body ready to go out.
+
+    Args:
+        body: The bytes.
+        media_type: What they are.
+        tag: Their name, where what they are made from names them already: hashing a page of
+            140 kB takes longer than joining it.
+    """
+    return Encoded(
+        body=body, tag=tag or hashlib.sha256(body).hexdigest()[:16], media_type=media_type
+    )
 
 
 def outgoing(answer: Encoded, request_headers: Headers) -> Outgoing:
@@ -59,11 +75,29 @@ def outgoing(answer: Encoded, request_headers: Headers) -> Outgoing:
             accepted = value
         elif name == b"if-none-match":
             known = value
-    coding = _coding(accepted) if accepted and len(answer.body) >= WORTH_BYTES else b""
-    whole, not_modified = answer.form(coding)
+    whole, not_modified = answer.form(_coding_of(answer, accepted))
     if known and (known == b"*" or answer.tag.encode() in known):
         return not_modified
     return whole
+
+
+async def ready(answer: Encoded, request_headers: Headers) -> Outgoing:
+    """The same for an event loop, which does not wait for a body to be compressed."""
+    accepted = next((value for name, value in request_headers if name == b"accept-encoding"), b"")
+    if not accepted or answer.is_held(_coding_of(answer, accepted)):
+        return outgoing(answer, request_headers)
+    return await asyncio.to_thread(outgoing, answer, request_headers)
+
+
+async def send_whole(response: Outgoing, send: Send, added: Sequence[Header] = ()) -> None:
+    """Send a response, with more headers."""
+    headers = [*response.headers, *added]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+def _coding_of(answer: Encoded, accepted: bytes) -> bytes:
+    return _coding(accepted) if accepted and len(answer.body) >= WORTH_BYTES else b""
 
 
 def _coding(accepted: bytes) -> bytes:

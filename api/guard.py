@@ -1,7 +1,7 @@
 """What holds for every request: limits, security headers, and the hot answers.
 
-Plain ASGI before the router: a request that this release has answered before is answered from
-its bytes, without parsing anything.
+Plain ASGI before the framework: a request that this release has answered before is answered
+from its bytes, without parsing anything.
 """
 
 import time
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.callers import Callers
-from api.encoding import Outgoing, outgoing
+from api.encoding import ready, send_whole
 from api.metrics import Metrics
 from api.problems import ProblemError, problem_response
 from api.release import Holder
@@ -30,6 +30,7 @@ _HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 _OPEN = (b"access-control-allow-origin", b"*")
+_ADDED = (*_HEADERS, _OPEN)
 
 
 class Guard:
@@ -54,7 +55,7 @@ class Guard:
             answer = release.hot((scope["path"], scope["query_string"]))
             if answer is not None:
                 self._metrics.answered_from_memory()
-                await _send_hot(outgoing(answer, scope["headers"]), send)
+                await send_whole(await ready(answer, scope["headers"]), send, _ADDED)
                 return
         problem, wait_seconds = refusal or (_excess(scope), 0)
         if problem is None:
@@ -110,12 +111,6 @@ def _excess(scope: Scope) -> ProblemError | None:
         detail = f"the body has more than {MAX_BODY_BYTES} bytes"
         return ProblemError(413, "too_large", detail)
     return None
-
-
-async def _send_hot(ready: Outgoing, send: Send) -> None:
-    headers = [*ready.headers, *_HEADERS, _OPEN]
-    await send({"type": "http.response.start", "status": ready.status, "headers": headers})
-    await send({"type": "http.response.body", "body": ready.body})
 
 
 def _declared_length(scope: Scope) -> int:

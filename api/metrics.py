@@ -6,6 +6,7 @@ A registry of its own per application, so that two in one process do not mix.
 from collections.abc import Callable
 
 import prometheus_client as prometheus
+from prometheus_client import Counter, Histogram
 
 from api.release import Holder
 
@@ -58,6 +59,7 @@ class Metrics:
         self._gauge(
             "carbonbench_api_sources_down", "Sources that are not well.", self._sources_down
         )
+        self._by_outcome: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._from_memory = self._requests.labels("memory", "200")
 
     def answered_from_memory(self) -> None:
@@ -72,8 +74,15 @@ class Metrics:
             status: HTTP status.
             seconds: From the request to the first byte.
         """
-        self._requests.labels(route, str(status)).inc()
-        self._request_seconds.labels(route).observe(seconds)
+        kept = self._by_outcome.get((route, status))
+        if kept is None:
+            counter = self._requests.labels(route, str(status))
+            kept = self._by_outcome[(route, status)] = (
+                counter,
+                self._request_seconds.labels(route),
+            )
+        kept[0].inc()
+        kept[1].observe(seconds)
 
     def refused(self, code: str) -> None:
         """A request was refused by its size or its caller's rate."""

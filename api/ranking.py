@@ -1,10 +1,12 @@
 """Filtering and ordering rows, with rank ranges where intervals overlap."""
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from api.catalogue import Access, Certainty
 from api.energy import Regime
@@ -52,18 +54,27 @@ class Filters:
     def admits(self, row: Row) -> bool:
         """Whether a row is in."""
         return (
+            self.admits_kind(row)
+            and _within(row.model.family.lower(), self.families)
+            and _within(row.model.id, self.models)
+            and _within(row.provider.id, self.providers)
+            and (not self.places or bool(self.places & place_keys(row)))
+            and (not self.certainties or row.certainty in self.certainties)
+            and self.admits_offer(row)
+        )
+
+    def admits_kind(self, row: Row) -> bool:
+        """Whether rows of this regime, status and access are in at all."""
+        return (
             row.regime is self.regime
             and row.status in self.statuses
             and (row.figure.is_comparable or row.status in _APART)
             and (self.access is None or row.access is self.access)
-            and _within(row.model.family.lower(), self.families)
-            and _within(row.model.id, self.models)
-            and _within(row.provider.id, self.providers)
-            and (not self.places or bool(self.places & _place_keys(row)))
-            and (not self.certainties or row.certainty in self.certainties)
-            and self._affords(row)
-            and self._keeps_up(row)
         )
+
+    def admits_offer(self, row: Row) -> bool:
+        """Whether price and speed are as asked."""
+        return self._affords(row) and self._keeps_up(row)
 
     def _affords(self, row: Row) -> bool:
         limit = self.max_price_usd_per_mtok
@@ -80,9 +91,11 @@ class Filters:
         return speed is not None and speed >= least
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranked:
-    """A row and the places that it may hold: first and last possible rank, from 1."""
+class Ranked(NamedTuple):
+    """A row and the places that it may hold: first and last possible rank, from 1.
+
+    A tuple, as a page makes up to 200 of them.
+    """
 
     row: Row
     rank: int
@@ -96,40 +109,49 @@ def ranked(rows: Sequence[Row], *, sort: Sort, period: Period) -> tuple[Ranked, 
     A rank range says which ranks the row could hold given the carbon intervals: rows whose
     intervals overlap are not told apart. It is stated for carbon whatever the order is.
     """
-    ordered = sorted(rows, key=lambda row: (*_sort_key(row, sort, period), row.id))
+    ordered = sorted(rows, key=lambda row: (sort_key(row, sort, period), row.id))
     intervals = [row.carbon[period].total for row in rows]
     lows = sorted(interval.low for interval in intervals)
     highs = sorted(interval.high for interval in intervals)
     return tuple(
         Ranked(row=row, rank=position, rank_low=span[0], rank_high=span[1])
         for position, row in enumerate(ordered, start=1)
-        for span in [_span(row.carbon[period].total, lows, highs)]
+        for span in [rank_span(row.carbon[period].total, lows, highs)]
     )
 
 
-def _span(interval: Estimate, lows: list[float], highs: list[float]) -> tuple[int, int]:
+def rank_span(interval: Estimate, lows: list[float], highs: list[float]) -> tuple[int, int]:
+    """First and last rank that an interval may hold among others, its own included.
+
+    Args:
+        interval: The row's carbon.
+        lows: Lower ends of all intervals, in order.
+        highs: Upper ends of all intervals, in order.
+    """
     surely_better = bisect_left(highs, interval.low)
     possibly_better = bisect_right(lows, interval.high) - 1
     return 1 + surely_better, 1 + possibly_better
 
 
-def _sort_key(row: Row, sort: Sort, period: Period) -> tuple[bool, float | Decimal]:
+def sort_key(row: Row, sort: Sort, period: Period) -> float | Decimal:
+    """What a row is ordered by, lowest first; infinite where it is not known."""
     if sort is Sort.PRICE:
         price = row.price.blended_usd_per_mtok if row.price else None
-        return (price is None, price if price is not None else Decimal(0))
+        return math.inf if price is None else price
     if sort is Sort.SPEED:
         speed = row.figure.speed_tokens_per_second
-        return (speed is None, -(speed or 0.0))
+        return math.inf if speed is None else -speed
     if sort is Sort.ENERGY:
-        return (False, row.energy.estimate.value)
-    return (False, row.carbon[period].total.value)
+        return row.energy.estimate.value
+    return row.carbon[period].total.value
 
 
 def _within(value: str, allowed: frozenset[str]) -> bool:
     return not allowed or value in allowed
 
 
-def _place_keys(row: Row) -> frozenset[str]:
+def place_keys(row: Row) -> frozenset[str]:
+    """Under which names the row's place can be asked for, in lower case."""
     keys = {row.region.lower()} if row.region else set()
     if row.certainty is Certainty.PINNED:
         place = row.places[0]

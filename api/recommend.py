@@ -4,11 +4,11 @@ Every sentence is made by template from the figures beside it, and says so when 
 overlap and a difference means nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from api.catalogue import Access, Certainty, Model, Provider, ProviderId
+from api.catalogue import Access, Certainty, Place, Provider
 from api.comparison import Difference, difference
 from api.footprint import rounded
 from api.grid.intensity import Intensity, Period, Tier
@@ -63,42 +63,43 @@ class NoOption:
     """Constraints of which dropping any single one would give an answer."""
 
 
-def recommend(  # noqa: PLR0913 - the question has this many parts
+def recommend(
     *,
-    model: Model,
     rows: Sequence[Row],
-    unranked: Sequence[Unranked],
-    providers: Mapping[ProviderId, Provider],
+    admitted: Sequence[Row],
     filters: Filters,
     period: Period,
-    ladder: Ladder,
-    now: datetime,
+    hour_at: Callable[[Place], BestHour | None],
+    unsold: Sequence[Reason],
 ) -> Advice | NoOption:
     """The lowest-carbon rows of one model under constraints.
 
     What a provider sells comes first; machines of one's own fill up the alternatives, and are
     advised when nobody sells the model, which the answer then says.
+
+    Args:
+        rows: All rows of the model.
+        admitted: Those that the filters admit.
+        filters: The constraints.
+        period: Time that the answer speaks about.
+        hour_at: The best hour of a place (`best_hour`).
+        unsold: Why some providers have no row (`unsold`).
     """
-    own = [row for row in rows if row.model.id == model.id]
-    admitted = [row for row in own if filters.admits(row)]
     if not admitted:
-        return NoOption(binding=tuple(_binding(own, filters)))
+        return NoOption(binding=tuple(_binding(rows, filters)))
     order = _preferring_providers(ranked(admitted, sort=Sort.CARBON, period=period))
     best = order[0]
     comparable = [item for item in order if item.row.access is best.row.access]
     dirtiest = comparable[-1].row
     savings = difference(best.row, dirtiest, period) if dirtiest is not best.row else None
-    hour = _best_hour(best.row, ladder, now)
+    hour = hour_at(best.row.places[0]) if best.row.certainty is Certainty.PINNED else None
     return Advice(
         best=best,
         alternatives=tuple(order[1 : 1 + ALTERNATIVES]),
         savings=savings,
         best_hour=hour,
         insight=_insight(best.row, savings, hour, period),
-        reasons=(
-            *_reasons(model, own, unranked, providers, admitted),
-            *_own_machine(best, order, period),
-        ),
+        reasons=(*unsold, *_reasons(admitted), *_own_machine(best, order, period)),
     )
 
 
@@ -142,11 +143,9 @@ def _binding(own: Sequence[Row], filters: Filters) -> Iterator[str]:
             yield name
 
 
-def _best_hour(row: Row, ladder: Ladder, now: datetime) -> BestHour | None:
-    if row.certainty is not Certainty.PINNED:
-        return None
-    start = now.replace(minute=0, second=0, microsecond=0)
-    hours = ladder.day(row.places[0], start)
+def best_hour(place: Place, ladder: Ladder, start: datetime) -> BestHour | None:
+    """The cleanest of the 24 hours from one on; None where the hours are not told apart."""
+    hours = ladder.day(place, start)
     if any(hour.tier in {Tier.ANNUAL, Tier.COUNTRY} for hour in hours):
         return None
     values = [hour.factor.estimate.value for hour in hours]
@@ -165,7 +164,7 @@ def _best_hour(row: Row, ladder: Ladder, now: datetime) -> BestHour | None:
         relative=relative,
         swing=swing,
         is_worthwhile=worthwhile,
-        text=f"Cleanest of the next 24 hours in {row.places[0].name}: "
+        text=f"Cleanest of the next 24 hours in {place.name}: "
         f"{hour.start:%H:%M} to {hour.end:%H:%M} UTC. {advice}",
     )
 
@@ -191,23 +190,29 @@ def _insight(best: Row, savings: Difference | None, hour: BestHour | None, perio
     return f"{text} {hour.text}" if hour else text
 
 
-def _reasons(
-    model: Model,
-    own: Sequence[Row],
-    unranked: Sequence[Unranked],
-    providers: Mapping[ProviderId, Provider],
-    admitted: Sequence[Row],
-) -> Iterator[Reason]:
-    blocked = {item.provider: item.reason for item in unranked if item.model == model.id}
-    offering = {row.provider.id for row in own}
-    for provider in providers.values():
-        if provider.access is Access.SELF_HOSTED:
-            continue
-        if provider.id in blocked and provider.id not in offering:
-            yield Reason(option=provider.name, reason=blocked[provider.id])
-        elif provider.id not in offering:
-            reason = "no evidence that this provider sells the model"
-            yield Reason(option=provider.name, reason=reason)
+def unsold(
+    rows: Sequence[Row], unranked: Sequence[Unranked], providers: Iterable[Provider]
+) -> tuple[Reason, ...]:
+    """Why providers have no row of a model.
+
+    Args:
+        rows: The model's rows.
+        unranked: Its offers that could not become a row.
+        providers: All providers.
+    """
+    blocked = {item.provider: item.reason for item in unranked}
+    offering = {row.provider.id for row in rows}
+    return tuple(
+        Reason(option=provider.name, reason=blocked.get(provider.id, _NO_EVIDENCE))
+        for provider in providers
+        if provider.access is not Access.SELF_HOSTED and provider.id not in offering
+    )
+
+
+_NO_EVIDENCE = "no evidence that this provider sells the model"
+
+
+def _reasons(admitted: Sequence[Row]) -> Iterator[Reason]:
     unpinned = {row.provider.name for row in admitted if row.certainty is not Certainty.PINNED}
     for name in sorted(unpinned):
         reason = (

@@ -14,6 +14,7 @@ keep it. A refresh that finds nothing new changes nothing.
 
 import asyncio
 import hashlib
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,7 @@ from api.catalogue import Catalogue, model_names
 from api.energy import modelled_figures, served_figures, single_figures
 from api.grid.intensity import History
 from api.grid.ladder import Ladder
+from api.index import Index
 from api.network import SignedRecord, network_figures, network_models
 from api.offerings import PriceBook, build_table
 from api.release import Holder, Release
@@ -102,21 +104,28 @@ async def refresh(sources: Sources, holder: Holder, now: datetime) -> Release:
         now: Aware UTC time.
     """
     await asyncio.gather(sources.logs.pull(now), sources.grid.pull(now))
-    records = tuple(sources.logs.records())
-    history = sources.grid.history(now)
-    digest = _inputs_digest(sources.catalogue, records, history, now)
     held = holder.release
-    if held is not None and held.inputs_digest == digest:
-        release = held
-    else:
-        release = await asyncio.to_thread(build_release, sources, records, history, digest, now)
-    states = (*_states(sources), *await _kept(sources.keeper, release, held, digest))
+    # In a thread: it takes as long as hundreds of answers.
+    release = await asyncio.to_thread(_newest, sources, held, now)
+    states = (*_states(sources), *await _kept(sources.keeper, release, held))
     if release.sources != states:
         release = release.with_sources(states)
     if release is not held:
         holder.swap(release)
-        log.info("release", release=release.id, rows=len(release.rows), records=len(records))
+        log.info(
+            "release", release=release.id, rows=len(release.rows), records=len(release.records)
+        )
     return release
+
+
+def _newest(sources: Sources, held: Release | None, now: datetime) -> Release:
+    """A release of what the sources hold: the held one when that is the same."""
+    records = tuple(sources.logs.records())
+    history = sources.grid.history(now)
+    digest = _inputs_digest(sources.catalogue, records, history, now)
+    if held is not None and held.inputs_digest == digest:
+        return held
+    return build_release(sources, records, history, digest, now)
 
 
 def _states(sources: Sources) -> tuple[SourceState, ...]:
@@ -124,7 +133,7 @@ def _states(sources: Sources) -> tuple[SourceState, ...]:
 
 
 async def _kept(
-    keeper: ReleaseKeeper, release: Release, held: Release | None, digest: str
+    keeper: ReleaseKeeper, release: Release, held: Release | None
 ) -> tuple[SourceState, ...]:
     """Keep a new release; nothing when it went well, else the state that says so.
 
@@ -134,7 +143,7 @@ async def _kept(
     if release is held and not any(state.kind == "store" for state in release.sources):
         return ()
     try:
-        await asyncio.to_thread(keeper.keep, release, digest)
+        await asyncio.to_thread(keeper.keep, release, release.inputs_digest)
     except StoreError as fault:
         log.error("release not kept", release=release.id, detail=str(fault), hint=fault.hint)
         return (store_state("archive", f"this release is not archived: {fault}"),)
@@ -195,6 +204,7 @@ def build_release(
         figures=tuple(figures),
         records=tuple(records),
         table=table,
+        index=Index(table.rows),
         ladder=ladder,
         sources=_states(sources),
     )
@@ -213,7 +223,8 @@ def _inputs_digest(
     for source in records:
         hashed.update(source.digest.encode())
     for zone in sorted(history):
-        for start in sorted(history[zone]):
-            value = history[zone][start].intensity_g_per_kwh
-            hashed.update(f"{zone} {start.isoformat()} {value!r}\n".encode())
+        hours = sorted(history[zone].items())
+        hashed.update(zone.encode())
+        hashed.update(array("d", [start.timestamp() for start, _ in hours]))
+        hashed.update(array("d", [reading.intensity_g_per_kwh for _, reading in hours]))
     return hashed.hexdigest()

@@ -4,11 +4,12 @@ Readers hold a `Release` and never touch the database. A page is built from row 
 that are encoded at most once per period; whole answers are kept as well, with their ETag.
 """
 
+import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from api import schemas
 from api.catalogue import Catalogue, Model, ModelSlug
@@ -17,6 +18,7 @@ from api.energy import EnergyFigure
 from api.footprint import METHODOLOGY_VERSION
 from api.grid.intensity import Period
 from api.grid.ladder import Ladder
+from api.index import Index
 from api.network import SignedRecord
 from api.offerings import Row, Table
 from api.present import ACCOUNTING, BOUNDARY, SCOPE, row_body
@@ -34,6 +36,7 @@ _ANSWERS_KEPT = 512
 Target = tuple[str, bytes]
 """Path and raw query of a request."""
 Key = TypeVar("Key")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -54,9 +57,10 @@ class Release:
     table: Table
     ladder: Ladder
     sources: tuple[schemas.SourceState, ...]
-    _by_id: dict[str, Row] = field(default_factory=dict)
-    _by_model: dict[ModelSlug, list[Row]] = field(default_factory=dict)
-    _fragments: dict[tuple[str, Period], bytes] = field(default_factory=dict)
+    index: Index
+    """The table's rows by what can be asked of them."""
+    _made: dict[Hashable, object] = field(default_factory=dict)
+    _fragments: dict[Period, dict[str, bytes]] = field(default_factory=dict)
     _answers: dict[str, Encoded] = field(default_factory=dict)
     _hot: dict[Target, Encoded] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -70,19 +74,13 @@ class Release:
         """Its name: asyncio and loggers print what they hold."""
         return f"Release({self.id!r}, {len(self.table.rows)} rows)"
 
-    def __post_init__(self) -> None:
-        if not self._by_id:
-            self._by_id.update((row.id, row) for row in self.table.rows)
-            for row in self.table.rows:
-                self._by_model.setdefault(row.model.id, []).append(row)
-
     def row_named(self, name: str) -> Row | None:
         """The row of that id."""
-        return self._by_id.get(name)
+        return self.index.row_named(name)
 
     def rows_of(self, model: ModelSlug) -> Sequence[Row]:
         """All rows of one model."""
-        return self._by_model.get(model, ())
+        return self.index.rows_of(model)
 
     def with_sources(self, sources: Sequence[schemas.SourceState]) -> "Release":
         """The same figures with newer states of the sources; row fragments are kept."""
@@ -104,27 +102,53 @@ class Release:
 
     def meta_json(self) -> bytes:
         """The same as JSON, made once."""
-        return self.answer("meta", lambda: self.meta().model_dump_json().encode()).body
+        return self._meta().body
+
+    def _meta(self) -> Encoded:
+        return self.answer("meta", lambda: self.meta().model_dump_json().encode())
 
     def row_json(self, item: Ranked, period: Period) -> bytes:
         """One row of a ranking as JSON."""
-        key = (item.row.id, period)
-        fragment = self._fragments.get(key)
-        if fragment is None:
-            fragment = row_body(item.row, period).model_dump_json().encode()
-            self._fragments[key] = fragment
-        ranks = (item.rank, item.rank_low, item.rank_high)
-        return fragment[:-1] + b',"rank":%d,"rank_low":%d,"rank_high":%d}' % ranks
+        return self.rows_json((item,), period)[1:-1]
+
+    def rows_json(self, items: Iterable[Ranked], period: Period) -> bytes:
+        """Rows of a ranking as a JSON list."""
+        held = self._fragments.setdefault(period, {})
+        parts = [
+            b'%b,"rank":%d,"rank_low":%d,"rank_high":%d}'
+            % (
+                held.get(item.row.id) or _fragment(held, item.row, period),
+                item.rank,
+                item.rank_low,
+                item.rank_high,
+            )
+            for item in items
+        ]
+        return b"[%b]" % b",".join(parts)
+
+    def tag(self, key: str) -> str:
+        """Names the answer to a canonical query: what it is made from is the release."""
+        return hashlib.sha256(f"{self._meta().tag}{key}".encode()).hexdigest()[:16]
 
     def answer(
-        self, key: str, build: Callable[[], bytes], media_type: str = "application/json"
+        self,
+        key: str,
+        build: Callable[[], bytes],
+        media_type: str = "application/json",
+        tag: str | None = None,
     ) -> Encoded:
         """A whole answer by its canonical query; built at most once while it is kept."""
         held = self._answers.get(key)
         if held is None:
-            held = encoded(build(), media_type)
+            held = encoded(build(), media_type, tag)
             self._keep(self._answers, key, held)
         return held
+
+    def once(self, key: Hashable, build: Callable[[], Made]) -> Made:
+        """Something that follows from the release, made at most once; there are few of a kind."""
+        if key not in self._made:
+            self._made[key] = build()
+        return cast(Made, self._made[key])
 
     def hot(self, target: Target) -> Encoded | None:
         """The answer to a request that came before, by its raw path and query."""
@@ -139,6 +163,12 @@ class Release:
             if len(kept) >= _ANSWERS_KEPT:
                 kept.pop(next(iter(kept)), None)
             kept[key] = answer
+
+
+def _fragment(held: dict[str, bytes], row: Row, period: Period) -> bytes:
+    """A row without its ranks and its closing brace, kept with the others of the period."""
+    found = held[row.id] = row_body(row, period).model_dump_json().encode()[:-1]
+    return found
 
 
 def utc_now() -> datetime:

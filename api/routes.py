@@ -1,7 +1,8 @@
 """The HTTP face of a release: parse, look up, answer. No logic lives here."""
 
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -18,6 +19,8 @@ from api.ranking import RANKED_STATUSES, Filters, Sort
 from api.release import Holder, Release
 from protocol.messages import Status
 
+LEADERBOARD = "/api/v1/leaderboard"
+RECOMMEND = "/api/v1/recommend"
 MAX_LIMIT = 200
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Names = Annotated[list[Name], Field(max_length=20)]
@@ -77,7 +80,7 @@ def build_routes(holder: Holder) -> APIRouter:
     router = APIRouter()
 
     @router.get(
-        "/api/v1/leaderboard",
+        LEADERBOARD,
         response_model=schemas.Leaderboard,
         responses=PROBLEMS,
         tags=["ranking"],
@@ -85,15 +88,10 @@ def build_routes(holder: Holder) -> APIRouter:
     )
     def leaderboard(request: Request, query: Annotated[LeaderboardQuery, Query()]) -> Response:
         release = current(holder)
-        filters = leaderboard_filters(release, query)
-        answer = release.answer(
-            f"leaderboard?{query.model_dump_json()}",
-            lambda: leaderboard_answer(release, query, filters),
-        )
-        return respond_hot(request, release, answer)
+        return respond_hot(request, release, ranking(release, query))
 
     @router.get(
-        "/api/v1/recommend",
+        RECOMMEND,
         response_model=schemas.Recommendation,
         responses=PROBLEMS,
         tags=["ranking"],
@@ -107,17 +105,37 @@ def build_routes(holder: Holder) -> APIRouter:
         summary="Alias of /api/v1/recommend",
     )
     def recommend(request: Request, query: Annotated[RecommendQuery, Query()]) -> Response:
-        release = current(holder)
-        slug = resolve(release, query.model)
-        now = holder.now()
-        hour = f"{now:%Y%m%d%H}"
-        answer = release.answer(
-            f"recommend?{slug}&{hour}&{query.model_dump_json()}",
-            lambda: recommend_answer(release, slug, selection_filters(query), query.period, now),
-        )
-        return respond(request, answer)
+        return respond(request, recommendation(current(holder), query, holder.now()))
 
     return router
+
+
+def ranking(release: Release, query: LeaderboardQuery) -> Encoded:
+    """The answer to a question for a ranking.
+
+    Raises:
+        ProblemError: If a model is unknown, or the cursor is another release's.
+    """
+    filters = leaderboard_filters(release, query)
+    key = f"leaderboard?{query.model_dump_json()}"
+    return release.answer(
+        key, lambda: leaderboard_answer(release, query, filters), tag=release.tag(key)
+    )
+
+
+def recommendation(release: Release, query: RecommendQuery, now: datetime) -> Encoded:
+    """The answer to a question for a recommendation.
+
+    Raises:
+        ProblemError: If the model is unknown, or nothing satisfies the constraints.
+    """
+    slug = resolve(release, query.model)
+    key = f"recommend?{slug}&{now:%Y%m%d%H}&{query.model_dump_json()}"
+    return release.answer(
+        key,
+        lambda: recommend_answer(release, slug, selection_filters(query), query.period, now),
+        tag=release.tag(key),
+    )
 
 
 def current(holder: Holder) -> Release:
@@ -144,36 +162,43 @@ def resolve(release: Release, name: str) -> ModelSlug:
 
 def selection_filters(query: _Selection) -> Filters:
     """The shared filters of a query."""
-    return Filters(
-        regime=query.regime,
-        access=query.access,
-        statuses=frozenset(query.status) or RANKED_STATUSES,
-        providers=_lower(query.provider),
-        places=_lower(query.place),
-        certainties=frozenset(query.certainty),
-        max_price_usd_per_mtok=query.max_price,
-        min_speed_tokens_per_second=query.min_speed,
-    )
+    return Filters(**_shared(query, query.access))
 
 
 def leaderboard_filters(release: Release, query: LeaderboardQuery) -> Filters:
     """The filters of a ranking; a served ranking without stated access holds providers only."""
-    shared = selection_filters(query)
     access = query.access
     if access is None and query.regime is Regime.SERVED and not query.provider:
         access = Access.API
     return Filters(
-        regime=shared.regime,
-        access=access,
-        statuses=shared.statuses,
         families=_lower(query.family),
         models=frozenset(resolve(release, name) for name in query.model),
-        providers=shared.providers,
-        places=shared.places,
-        certainties=shared.certainties,
-        max_price_usd_per_mtok=shared.max_price_usd_per_mtok,
-        min_speed_tokens_per_second=shared.min_speed_tokens_per_second,
+        **_shared(query, access),
     )
+
+
+class _Shared(TypedDict):
+    regime: Regime
+    access: Access | None
+    statuses: frozenset[Status]
+    providers: frozenset[str]
+    places: frozenset[str]
+    certainties: frozenset[Certainty]
+    max_price_usd_per_mtok: Decimal | None
+    min_speed_tokens_per_second: float | None
+
+
+def _shared(query: _Selection, access: Access | None) -> _Shared:
+    return {
+        "regime": query.regime,
+        "access": access,
+        "statuses": frozenset(query.status) or RANKED_STATUSES,
+        "providers": _lower(query.provider),
+        "places": _lower(query.place),
+        "certainties": frozenset(query.certainty),
+        "max_price_usd_per_mtok": query.max_price,
+        "min_speed_tokens_per_second": query.min_speed,
+    }
 
 
 def respond(request: Request, answer: Encoded) -> Response:

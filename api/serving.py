@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import structlog
 from fastapi import FastAPI
@@ -79,7 +78,7 @@ class Upkeep:
 
     async def refresh_once(self) -> None:
         """One refresh; a fault of ours is logged and shown in `/readyz`, and answers go on."""
-        now, started = datetime.now(UTC), time.perf_counter()
+        now, started = self.holder.now(), time.perf_counter()
         try:
             await refresh(self.sources, self.holder, now)
         except Error as fault:

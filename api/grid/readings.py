@@ -28,46 +28,40 @@ class LiveReadings:
         self, sources: Sequence[IntensitySource], zones: Sequence[ZoneId], store: Store
     ) -> None:
         self._sources = sources
+        self._ranks = {source.name: rank for rank, source in enumerate(sources)}
         self._zones = zones
         self._store = store
         self._states: dict[str, SourceState] = {}
         self._pulled_at: datetime | None = None
-        self._stored: tuple[Reading, ...] = ()
-        """As last read from the store."""
+        self._history: dict[ZoneId, dict[datetime, Reading]] = {}
+        """What enters a footprint, as kept in the store and as reported since."""
+        self._is_read = False
         self._unsaved: tuple[Reading, ...] = ()
         """What the store did not take; tried again with the next answer."""
 
     async def pull(self, now: datetime) -> None:
         """Ask every source for the last 24 hours, unless it was asked just now."""
+        if self._sources and not self._is_read:
+            await asyncio.to_thread(self._read, now)
         # The absolute value: a clock that was set back must not silence the sources.
         if not self._sources or (self._pulled_at and abs(now - self._pulled_at) < PULL_EVERY):
             return
         self._pulled_at = now
         found = await asyncio.gather(*(self._ask(source, now) for source in self._sources))
-        await asyncio.to_thread(self._keep, [reading for answer in found for reading in answer])
+        readings = [reading for answer in found for reading in answer]
+        self._take(readings)
+        # One more span is held, for a clock that was ahead for a while.
+        self._forget(now - 2 * HISTORY_SPAN)
+        await asyncio.to_thread(self._keep, readings)
 
     def history(self, now: datetime) -> History:
         """Lifecycle average readings of the last 31 days; the first source named wins."""
-        if not self._sources:
-            return {}
         since = now - HISTORY_SPAN
-        try:
-            self._stored = self._store.readings_since(since)
-        except StoreError as fault:
-            log.error("grid history not read", detail=str(fault), hint=fault.hint)
-        ranks = {source.name: rank for rank, source in enumerate(self._sources)}
-        wanted = [
-            reading
-            for reading in (*self._stored, *self._unsaved)
-            if reading.basis == "lifecycle"
-            and reading.signal == "average"
-            and since <= reading.start <= now
-        ]
-        wanted.sort(key=lambda reading: ranks.get(reading.source, len(ranks)))
-        found: dict[ZoneId, dict[datetime, Reading]] = {}
-        for reading in wanted:
-            found.setdefault(reading.zone, {}).setdefault(reading.start, reading)
-        return found
+        recent = {
+            zone: {start: reading for start, reading in hours.items() if since <= start <= now}
+            for zone, hours in self._history.items()
+        }
+        return {zone: hours for zone, hours in recent.items() if hours}
 
     def states(self) -> tuple[SourceState, ...]:
         """Each source as last seen."""
@@ -86,6 +80,32 @@ class LiveReadings:
         newest = max((reading.end for reading in readings), default=None)
         self._note(source.name, "ok" if readings else "empty", f"{len(readings)} hours", newest)
         return readings
+
+    def _read(self, now: datetime) -> None:
+        """Read the store once: what is reported later is taken as it comes."""
+        try:
+            self._take((*self._store.readings_since(now - HISTORY_SPAN), *self._unsaved))
+            self._is_read = True
+        except StoreError as fault:
+            log.error("grid history not read", detail=str(fault), hint=fault.hint)
+
+    def _take(self, readings: Sequence[Reading]) -> None:
+        """Add readings; of one zone and hour the first source named stays, in its newest form."""
+        for reading in readings:
+            if reading.basis != "lifecycle" or reading.signal != "average":
+                continue
+            hours = self._history.setdefault(reading.zone, {})
+            held = hours.get(reading.start)
+            if held is None or self._rank(reading) <= self._rank(held):
+                hours[reading.start] = reading
+
+    def _rank(self, reading: Reading) -> int:
+        return self._ranks.get(reading.source, len(self._ranks))
+
+    def _forget(self, before: datetime) -> None:
+        for hours in self._history.values():
+            for start in [start for start in hours if start < before]:
+                del hours[start]
 
     def _keep(self, readings: Sequence[Reading]) -> None:
         waiting = {
