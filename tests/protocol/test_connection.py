@@ -19,7 +19,8 @@ from scripts.devnet.chain.control import DevnetControl
 from tests.support.devnet import NETUID, VALIDATOR, Devnet, running_devnet, seated_node
 
 VECTOR = {Uid(2): 43_690, Uid(0): 21_845}
-SOON_SECONDS = 3.0
+SOON_SECONDS = 10.0
+"""Far below the limits on reads and calls, with room for a busy machine."""
 RECONNECTS = int(os.environ.get("CARBONBENCH_RECONNECTS", "650"))
 """About 20 ms each; the goal of 10,000 takes four minutes."""
 
@@ -54,7 +55,7 @@ async def test_a_polite_close_in_a_request_is_noticed_at_once(
 async def test_a_half_open_connection_is_replaced(
     devnet: Devnet, chain: SubtensorChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subtensor, "READ_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(subtensor, "READ_TIMEOUT_SECONDS", 2.0)
     devnet.node.faults.half_open()
 
     async with asyncio.timeout(SOON_SECONDS):
