@@ -1,39 +1,41 @@
 """The commands of `carbonbench-miner models`."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from protocol.models import Model
 
 
-def list_models() -> None:
-    """The catalogue: name, revision, class, parameters, memory and disk need, licence, gate.
+def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+    """The catalogue: name, revision, class, parameters, memory and disk need, licence.
 
-    Memory is the weights in bfloat16 and a fifth more. A number of parameters marked `assumed` is
-    from memory of the model card.
+    Only `--json` has commits in full, and how well each number of parameters is known.
+
+    Args:
+        as_json: Print JSON.
     """
-    from protocol.models import CATALOGUE, size_text
-    from protocol.units import mebibytes
+    from rich.console import Console
 
-    for model in CATALOGUE:
-        need = mebibytes(model.memory_bytes("bfloat16"))
-        gate = "gated" if model.gated else "open"
-        print(
-            f"{model.id}  {model.revision or 'main'}  class {model.size_class}"
-            f"  {size_text(model.parameters)} ({model.parameters_status})"
-            f"  memory {need:.0f} MiB  disk {mebibytes(model.download_bytes):.0f} MiB"
-            f"  {model.license}  {gate}"
-        )
+    from miner.cli_output import print_json
+    from miner.model_table import model_json, print_models
+    from protocol.models import CATALOGUE
+
+    if as_json:
+        print_json([model_json(model) for model in CATALOGUE])
+    else:
+        print_models(CATALOGUE, Console())
 
 
 def fetch_model(name: str) -> None:
-    """Download a model of the catalogue and check its digest.
+    """Download a model of the catalogue at its pinned commit, and check its digest if known.
 
     Says first what it needs of disk and memory, and refuses when the disk has no room.
 
     Args:
-        name: Name of the catalogue.
+        name: Name of the catalogue; `NAME@REVISION` where it has several revisions.
     """
     from miner.room import free_disk_bytes, refuse_full_disk
     from protocol import model_files
@@ -48,10 +50,10 @@ def fetch_model(name: str) -> None:
 
 
 def verify_model(name: str) -> None:
-    """Hash a model's weights and compare them with the catalogue's digest.
+    """Hash a model's weights and compare them with the catalogue's digest, where it has one.
 
     Args:
-        name: A folder, or a name of the catalogue.
+        name: A folder, or a name of the catalogue; `NAME@REVISION` where it has several revisions.
     """
     from protocol.model_files import cache_dir, resolve_model
     from protocol.weight_files import parameter_count
@@ -64,11 +66,12 @@ def verify_model(name: str) -> None:
 
 
 def _needs(model: "Model") -> list[str]:
+    from miner.model_table import shown_revision
     from protocol.units import mebibytes
 
     memory = mebibytes(model.memory_bytes("bfloat16"))
     lines = [
-        f"{model.id} ({model.license}), class {model.size_class}:"
+        f"{model.id} at {shown_revision(model)} ({model.license}), class {model.size_class}:"
         f" about {mebibytes(model.download_bytes):.0f} MiB of disk,"
         f" {memory:.0f} MiB of memory in bfloat16"
     ]

@@ -44,22 +44,34 @@ def cache_dir() -> Path:
 def resolve_model(name: str, models_dir: Path) -> LocalModel:
     """A model on this machine, by catalogue name or by folder, with its weights hashed.
 
-    A folder whose weights the catalogue does not know is named `local/<folder>`, with the
-    start of their digest as revision: measurable, but no other's figure compares with it.
+    The folder that `fetch_model` made is the catalogue's model. Another one whose weights the
+    catalogue does not know is named `local/<folder>`, with the start of their digest as revision:
+    measurable, but no other's figure compares with it.
 
     Args:
-        name: Repository name, alias or path of a folder.
+        name: Repository name, `NAME@REVISION`, alias or path of a folder.
         models_dir: Where fetched models lie.
 
     Raises:
         WorkloadError: If the catalogue has no such model, or its files are missing or damaged.
     """
     if Path(name).is_dir():
-        return _from_folder(Path(name))
+        fetched = _fetched_into(Path(name), models_dir)
+        return _from_folder(Path(name)) if fetched is None else _local(fetched, Path(name))
     model = model_named(name)
-    folder = model_folder(model, models_dir)
+    return _local(model, model_folder(model, models_dir))
+
+
+def _local(model: Model, folder: Path) -> LocalModel:
     digest = verify_quickly(model, folder)
     return LocalModel(id=model.id, revision=model.revision, weights_digest=digest, folder=folder)
+
+
+def _fetched_into(folder: Path, models_dir: Path) -> Model | None:
+    """The model whose place in the models directory this folder is."""
+    where = folder.resolve()
+    places = ((model, model_folder(model, models_dir)) for model in CATALOGUE)
+    return next((model for model, place in places if place.resolve() == where), None)
 
 
 def _from_folder(folder: Path) -> LocalModel:

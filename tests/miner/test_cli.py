@@ -22,6 +22,7 @@ from miner.local_run import LocalRun
 from miner.ports import Stamp, Watch
 from miner.progress import run_with_progress
 from miner.reporting import PromptRun, Task
+from protocol.models import CATALOGUE
 from protocol.wallet import create_dev_wallet
 from scripts.devnet.gpu.config import DeviceConfig, GpuConfig, Source
 from scripts.devnet.gpu.install import simulated_gpus
@@ -318,7 +319,20 @@ def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str], arguments: 
 
 def test_the_catalogue_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "list"]) == 0
-    assert "HuggingFaceTB/SmolLM2-135M-Instruct" in capsys.readouterr().out
+    assert "HuggingFaceTB/SmolLM2-135M-Instruct  " in capsys.readouterr().out
+
+
+def test_the_catalogue_is_listed_as_json_with_whole_commits(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["models", "list", "--json"]) == 0
+
+    listed = json.loads(capsys.readouterr().out)
+    revisions = {row["id"]: row["revision"] for row in listed}
+    assert len(listed) == len(CATALOGUE)
+    assert listed[0]["alias"] == "smollm2-135m"
+    assert revisions["openai-community/gpt2"] == "607a30d783dfa663caf39e06633721c8d4cfcd7e"
+    assert revisions["CohereLabs/aya-23-8B"] is None
 
 
 def test_what_a_model_needs_is_told_before_it_is_fetched(
@@ -331,7 +345,8 @@ def test_what_a_model_needs_is_told_before_it_is_fetched(
 
     told, gate, error, hint = capsys.readouterr().err.splitlines()
     assert status == 1
-    assert "class A: about 15316 MiB of disk, 18379 MiB of memory in bfloat16" in told
+    assert told.startswith("meta-llama/Llama-3.1-8B at d04e592bb4f6 (llama3.1), class A:")
+    assert "about 15317 MiB of disk, 18380 MiB of memory in bfloat16" in told
     assert gate.startswith("gated: accept its terms at https://huggingface.co/meta-llama/")
     assert "1024 MiB are free" in error
     assert hint.startswith("hint: Make room")

@@ -19,7 +19,7 @@ from protocol.model_files import (
     verify_quickly,
     weights_digest,
 )
-from protocol.models import SMOLLM2_135M_PACKAGED, Model
+from protocol.models import SMOLLM2_135M_PACKAGED, Model, model_named
 from tests.support.model import need_smollm2
 
 HUB_MODEL = Model(
@@ -113,6 +113,18 @@ def test_a_folder_of_unknown_weights_gets_a_local_name(folder: Path, tmp_path: P
     assert local.id == "local/tiny"
     assert local.revision == local.weights_digest[:16]
     assert local.folder == folder
+
+
+def test_a_folder_in_a_catalogue_model_s_place_is_that_model(folder: Path, tmp_path: Path) -> None:
+    model = model_named("openai-community/gpt2")
+    place = model_folder(model, tmp_path)
+    place.parent.mkdir()
+    folder.rename(place)
+
+    by_folder = resolve_model(f"{place}/", tmp_path)
+
+    assert (by_folder.id, by_folder.revision) == (model.id, model.revision)
+    assert by_folder == resolve_model("gpt2", tmp_path)
 
 
 def test_a_catalogue_model_that_is_not_here_is_an_error(tmp_path: Path) -> None:

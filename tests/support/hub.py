@@ -13,10 +13,11 @@ GATED = "example/gated"
 
 
 class _Hub(BaseHTTPRequestHandler):
-    """One repository with some files, and one that is gated."""
+    """One repository with some files at one commit, `main` being elsewhere; and one gated."""
 
     files: ClassVar[Mapping[str, bytes]] = {}
     repository: ClassVar[str] = ""
+    commit: ClassVar[str] = ""
 
     def do_HEAD(self) -> None:
         self._answer(with_body=False)
@@ -31,6 +32,8 @@ class _Hub(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if GATED in path:
             self._send(403, b"", {"X-Error-Code": "GatedRepo"}, with_body=with_body)
+        elif self.repository in path and f"/{self.commit}" not in path:
+            self._send(404, b"", {"X-Error-Code": "RevisionNotFound"}, with_body=with_body)
         elif path.startswith(f"/api/models/{self.repository}/"):
             listed = self._tree() if "/tree/" in path else self._info()
             body = json.dumps(listed).encode()
@@ -42,7 +45,7 @@ class _Hub(BaseHTTPRequestHandler):
 
     def _info(self) -> dict[str, object]:
         names = [{"rfilename": name} for name in self.files]
-        return {"id": self.repository, "sha": COMMIT, "siblings": names, "private": False}
+        return {"id": self.repository, "sha": self.commit, "siblings": names, "private": False}
 
     def _tree(self) -> list[dict[str, object]]:
         return [
@@ -52,7 +55,7 @@ class _Hub(BaseHTTPRequestHandler):
 
     def _send_file(self, name: str, *, with_body: bool) -> None:
         data = self.files[name]
-        headers = {"ETag": f'"{_etag(data)}"', "X-Repo-Commit": COMMIT}
+        headers = {"ETag": f'"{_etag(data)}"', "X-Repo-Commit": self.commit}
         self._send(200, data, headers, with_body=with_body)
 
     def _send(
@@ -71,9 +74,10 @@ def _etag(data: bytes) -> str:
 
 
 @contextmanager
-def hub_serving(repository: str, files: Mapping[str, bytes]) -> Iterator[str]:
+def hub_serving(repository: str, files: Mapping[str, bytes], commit: str = COMMIT) -> Iterator[str]:
     """The URL of a hub with one repository, for the length of a `with` block."""
-    handler = type("Hub", (_Hub,), {"repository": repository, "files": files})
+    served = {"repository": repository, "files": files, "commit": commit}
+    handler = type("Hub", (_Hub,), served)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
