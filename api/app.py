@@ -34,8 +34,9 @@ class Application(FastAPI):
     front: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        await self.front(scope, receive, send)
+        """Answer a request; the server's start and end are the framework's alone."""
+        answering = self.front if scope["type"] == "http" else self.behind
+        await answering(scope, receive, send)
 
     async def behind(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what the front passes on."""

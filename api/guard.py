@@ -46,9 +46,6 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         refusal = self._callers.refusal(scope) if self._callers else None
         release = self._holder.release
         if refusal is None and release is not None and scope["method"] == "GET":
