@@ -1,7 +1,7 @@
 """Whole answers as bytes: rows from the release's fragments, the rest by the schema."""
 
 import json
-from dataclasses import replace
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Protocol
 
@@ -68,7 +68,7 @@ def recommend_answer(
     start = now.replace(minute=0, second=0, microsecond=0)
     advice = recommend(
         rows=rows,
-        admitted=release.index.rows_admitted(replace(filters, models=frozenset({slug}))),
+        admitted=release.index.rows_admitted(filters, slug),
         filters=filters,
         period=period,
         hour_at=lambda place: release.once(
@@ -97,8 +97,16 @@ def _unsold(release: Release, slug: ModelSlug) -> tuple[Reason, ...]:
     return unsold(release.rows_of(slug), unranked, release.catalogue.providers.values())
 
 
-def _object(**parts: bytes) -> bytes:
-    return b"{%b}" % b",".join(b'"%b":%b' % (name.encode(), part) for name, part in parts.items())
+def _object(**parts: bytes | Iterable[bytes]) -> bytes:
+    """A JSON object of members that are JSON already, whole or in pieces."""
+    pieces: list[bytes] = []
+    for name, part in parts.items():
+        pieces.append(b'%b"%b":' % (b"," if pieces else b"{", name.encode()))
+        if isinstance(part, bytes):
+            pieces.append(part)
+        else:
+            pieces.extend(part)
+    return b"".join((*pieces, b"}"))
 
 
 def _json(plain: str | list[dict[str, str]]) -> bytes:

@@ -10,6 +10,7 @@ without a stated level counts as a 95 % interval.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from protocol.constants import SYSTEMATIC_PPM
 from protocol.messages import Status
@@ -81,9 +82,11 @@ def sensor_spread() -> float:
     return 1 + Z_95 * ratio(SYSTEMATIC_PPM)
 
 
-@dataclass(frozen=True, slots=True)
-class Logarithmic:
-    """An estimate as products see it: a value and the half-widths of its logarithm."""
+class Logarithmic(NamedTuple):
+    """An estimate as products see it: a value and the half-widths of its logarithm.
+
+    A tuple, as a refresh makes tens of thousands.
+    """
 
     value: float
     up: float

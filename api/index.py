@@ -3,12 +3,13 @@
 Gives what `Filters.admits` and `ranked` give for the same question, for any number of rows.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
+from typing import TypeVar
 
-from api.catalogue import Access, ModelSlug
+from api.catalogue import Access, Certainty, ModelSlug
 from api.energy import Regime
 from api.footprint import Estimate
 from api.grid.intensity import Period
@@ -18,6 +19,7 @@ from protocol.messages import Status
 
 Facet = tuple[str, str]
 """A column and a value in it, such as `("family", "llama")`."""
+Value = TypeVar("Value", bound=Hashable)
 _Kind = tuple[Regime, Status, bool, Access]
 
 
@@ -37,11 +39,15 @@ class Index:
         self.rows: Sequence[Row] = sorted(rows, key=lambda row: row.id)
         self._position = {row.id: position for position, row in enumerate(self.rows)}
         self._holding: dict[Facet, set[int]] = {}
-        self._kinds: dict[_Kind, set[int]] = {}
-        for position, row in enumerate(self.rows):
-            self._kinds.setdefault(_kind(row), set()).add(position)
-            for facet in _facets(row):
-                self._holding.setdefault(facet, set()).add(position)
+        self._kinds = [
+            (self._first(positions), positions) for positions in _grouped(self.rows, _kind).values()
+        ]
+        for positions in _grouped(self.rows, _site).values():
+            for name in place_keys(self._first(positions)):
+                self._holding.setdefault(("place", name), set()).update(positions)
+        for column, value_of in _COLUMNS.items():
+            for value, positions in _grouped(self.rows, value_of).items():
+                self._holding[(column, value)] = positions
         self._keys: dict[tuple[Sort, Period], Sequence[float | Decimal]] = {}
         self._carbon: dict[Period, Sequence[Estimate]] = {}
 
@@ -54,11 +60,13 @@ class Index:
         """All rows of one model."""
         return [self.rows[position] for position in sorted(self._holding.get(("model", model), ()))]
 
-    def admitted(self, filters: Filters) -> list[int]:
-        """Positions of the rows that the filters admit, in order."""
-        # The first row of a kind speaks for all: what makes the kind is the same in each.
-        kinds = [held for held in self._kinds.values() if filters.admits_kind(self._first(held))]
+    def admitted(self, filters: Filters, model: ModelSlug | None = None) -> list[int]:
+        """Positions of the rows that the filters admit, in order; those of one model or all."""
+        # One row of a kind speaks for all: what makes the kind is the same in each.
+        kinds = [held for row, held in self._kinds if filters.admits_kind(row)]
         wanted = [self._any_of(column, values) for column, values in _wanted(filters) if values]
+        if model is not None:
+            wanted.append(self._any_of("model", (model,)))
         if wanted:
             chosen = set.intersection(*sorted(wanted, key=len))
             kinds = [held & chosen for held in kinds]
@@ -67,9 +75,9 @@ class Index:
             return found
         return [position for position in found if filters.admits_offer(self.rows[position])]
 
-    def rows_admitted(self, filters: Filters) -> Sequence[Row]:
-        """The rows that the filters admit, by id."""
-        return [self.rows[position] for position in self.admitted(filters)]
+    def rows_admitted(self, filters: Filters, model: ModelSlug) -> Sequence[Row]:
+        """The rows of a model that the filters admit, by id."""
+        return [self.rows[position] for position in self.admitted(filters, model)]
 
     def page(self, filters: Filters, *, sort: Sort, period: Period, start: int, limit: int) -> Page:
         """Rows of a ranking from a place on, first place 0."""
@@ -91,10 +99,10 @@ class Index:
     def _first(self, positions: set[int]) -> Row:
         return self.rows[next(iter(positions))]
 
-    def _any_of(self, column: str, values: Iterable[str]) -> set[int]:
+    def _any_of(self, column: str, values: Collection[str]) -> set[int]:
         """Positions of the rows that have one of the values."""
         held = [self._holding.get((column, value), _NONE) for value in values]
-        return held[0] if len(held) == 1 else set().union(*held)
+        return held[0] if len(held) == 1 else _NONE.union(*held)
 
     def _keys_of(self, sort: Sort, period: Period) -> Sequence[float | Decimal]:
         found = self._keys.get((sort, period))
@@ -112,17 +120,29 @@ class Index:
 _NONE: set[int] = set()
 
 
+def _grouped(rows: Sequence[Row], key: Callable[[Row], Value]) -> Mapping[Value, set[int]]:
+    """Positions of the rows by what they have in common."""
+    found: dict[Value, set[int]] = {}
+    for position, row in enumerate(rows):
+        found.setdefault(key(row), set()).add(position)
+    return found
+
+
 def _kind(row: Row) -> _Kind:
     return (row.regime, row.status, row.figure.is_comparable, row.access)
 
 
-def _facets(row: Row) -> Iterator[Facet]:
-    yield "family", row.model.family.lower()
-    yield "model", row.model.id
-    yield "provider", row.provider.id
-    yield "certainty", row.certainty
-    for name in place_keys(row):
-        yield "place", name
+def _site(row: Row) -> tuple[str, str, Certainty]:
+    """Rows that share it have the same names of their place."""
+    return (row.places[0].id, row.region, row.certainty)
+
+
+_COLUMNS: Mapping[str, Callable[[Row], str]] = {
+    "family": lambda row: row.model.family.lower(),
+    "model": lambda row: row.model.id,
+    "provider": lambda row: row.provider.id,
+    "certainty": lambda row: row.certainty,
+}
 
 
 def _wanted(filters: Filters) -> Iterator[tuple[str, frozenset[str]]]:

@@ -6,7 +6,7 @@ that are encoded at most once per period; whole answers are kept as well, with t
 
 import hashlib
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar, cast
@@ -107,40 +107,41 @@ class Release:
     def _meta(self) -> Encoded:
         return self.answer("meta", lambda: self.meta().model_dump_json().encode())
 
-    def row_json(self, item: Ranked, period: Period) -> bytes:
-        """One row of a ranking as JSON."""
-        return self.rows_json((item,), period)[1:-1]
+    def rows_json(self, items: Sequence[Ranked], period: Period) -> list[bytes]:
+        """Rows of a ranking as a JSON list, in pieces: a page is long, and copied only once."""
+        pieces = [b"["]
+        for item in items:
+            pieces += (*self.row_json(item, period), b",")
+        pieces[-1] = b"]" if items else b"[]"
+        return pieces
 
-    def rows_json(self, items: Iterable[Ranked], period: Period) -> bytes:
-        """Rows of a ranking as a JSON list."""
+    def row_json(self, item: Ranked, period: Period) -> tuple[bytes, bytes]:
+        """One row of a ranking as JSON, in pieces."""
         held = self._fragments.setdefault(period, {})
-        parts = [
-            b'%b,"rank":%d,"rank_low":%d,"rank_high":%d}'
-            % (
-                held.get(item.row.id) or _fragment(held, item.row, period),
-                item.rank,
-                item.rank_low,
-                item.rank_high,
-            )
-            for item in items
-        ]
-        return b"[%b]" % b",".join(parts)
-
-    def tag(self, key: str) -> str:
-        """Names the answer to a canonical query: what it is made from is the release."""
-        return hashlib.sha256(f"{self._meta().tag}{key}".encode()).hexdigest()[:16]
+        fragment = held.get(item.row.id) or _fragment(held, item.row, period)
+        ranks = (item.rank, item.rank_low, item.rank_high)
+        return fragment, b',"rank":%d,"rank_low":%d,"rank_high":%d}' % ranks
 
     def answer(
         self,
         key: str,
         build: Callable[[], bytes],
         media_type: str = "application/json",
-        tag: str | None = None,
+        *,
+        is_named_by_key: bool = False,
     ) -> Encoded:
-        """A whole answer by its canonical query; built at most once while it is kept."""
+        """A whole answer by its canonical query; built at most once while it is kept.
+
+        Args:
+            key: The canonical query.
+            build: Makes the body.
+            media_type: What it is.
+            is_named_by_key: Whether release and key say all that the body depends on, so that
+                its ETag needs no look at the body.
+        """
         held = self._answers.get(key)
         if held is None:
-            held = encoded(build(), media_type, tag)
+            held = encoded(build(), media_type, self._tag(key) if is_named_by_key else None)
             self._keep(self._answers, key, held)
         return held
 
@@ -157,6 +158,9 @@ class Release:
     def remember(self, target: Target, answer: Encoded) -> None:
         """Answer this very request from now on without looking at it again."""
         self._keep(self._hot, target, answer)
+
+    def _tag(self, key: str) -> str:
+        return hashlib.sha256(f"{self._meta().tag}{key}".encode()).hexdigest()[:16]
 
     def _keep(self, kept: dict[Key, Encoded], key: Key, answer: Encoded) -> None:
         with self._lock:

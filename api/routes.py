@@ -117,24 +117,25 @@ def ranking(release: Release, query: LeaderboardQuery) -> Encoded:
         ProblemError: If a model is unknown, or the cursor is another release's.
     """
     filters = leaderboard_filters(release, query)
-    key = f"leaderboard?{query.model_dump_json()}"
     return release.answer(
-        key, lambda: leaderboard_answer(release, query, filters), tag=release.tag(key)
+        f"leaderboard?{query.model_dump_json()}",
+        lambda: leaderboard_answer(release, query, filters),
+        is_named_by_key=True,
     )
 
 
 def recommendation(release: Release, query: RecommendQuery, now: datetime) -> Encoded:
-    """The answer to a question for a recommendation.
+    """The answer to a question for a recommendation; one for all that admit the same rows.
 
     Raises:
         ProblemError: If the model is unknown, or nothing satisfies the constraints.
     """
-    slug = resolve(release, query.model)
-    key = f"recommend?{slug}&{now:%Y%m%d%H}&{query.model_dump_json()}"
+    slug, filters = resolve(release, query.model), selection_filters(query)
+    admitted = release.index.admitted(filters, model=slug)
     return release.answer(
-        key,
-        lambda: recommend_answer(release, slug, selection_filters(query), query.period, now),
-        tag=release.tag(key),
+        f"recommend?{slug}&{now:%Y%m%d%H}&{query.period}&{admitted}",
+        lambda: recommend_answer(release, slug, filters, query.period, now),
+        is_named_by_key=True,
     )
 
 

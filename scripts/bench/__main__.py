@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from protocol.errors import Error
-from scripts.bench import log, meter, proof, runner, scoring
+from scripts.bench import api, log, meter, proof, runner, scoring
 from scripts.bench.entries import Entry
 
 PARTS: dict[str, Callable[[float], Sequence[Entry]]] = {
+    "api": api.run,
     "log": log.run,
     "meter": meter.run,
     "proof": proof.run,
