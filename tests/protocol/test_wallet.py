@@ -38,10 +38,17 @@ def test_a_missing_hotkey_names_the_command_that_makes_one(tmp_path: Path) -> No
     assert str(tmp_path) in caught.value.hint
 
 
+def test_a_hotkey_that_the_sdk_encrypted_is_refused_without_asking(tmp_path: Path) -> None:
+    made = bt.Wallet(name="cold", hotkey="hot", path=str(tmp_path))
+    made.create_new_hotkey(suppress=True, hotkey_password="correct horse")
+
+    with pytest.raises(ConfigurationError, match="is encrypted"):
+        load_wallet("cold", "hot", tmp_path)
+
+
 @pytest.mark.parametrize("mark", [b"$NACL", b"$ANSIBLE_VAULT;1.1;AES256\n", b"gAAAAA"])
-def test_an_encrypted_hotkey_is_refused_without_asking(tmp_path: Path, mark: bytes) -> None:
-    # The three forms that `btcli` has written over the years. Made here rather than by the SDK,
-    # whose key derivation takes 3 s and 1 GiB on a quiet core, and minutes on a machine that swaps.
+def test_every_form_of_an_encrypted_hotkey_is_refused(tmp_path: Path, mark: bytes) -> None:
+    # The three forms that `btcli` has written over the years.
     file = tmp_path / "cold" / "hotkeys" / "hot"
     file.parent.mkdir(parents=True)
     file.write_bytes(mark + random.Random(6).randbytes(600))  # noqa: S311
