@@ -29,6 +29,7 @@ FITTED_SHAPES = "grid_shape.csv"
 _EXTRA = (
     "fastapi",
     "granian",
+    "uvloop",
     "brotli",
     "prometheus_client",
     "sqlalchemy",
@@ -47,8 +48,9 @@ def serve(
     data_dir: Annotated[Path | None, Parameter(help="Where the SQLite database lives.")] = None,
 ) -> None:
     """Serve the API and the page, refreshing on schedule, until stopped."""
-    import asyncio
     import contextlib
+
+    import uvloop
 
     from api.opening import open_store, read_settings
     from api.serving import free_port
@@ -59,7 +61,7 @@ def serve(
     store = open_store(settings)
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_serve(settings, chosen_port, store))
+            uvloop.run(_serve(settings, chosen_port, store))
     finally:
         store.close()
 

@@ -4,11 +4,10 @@
 refresh. Only two things are made up, for there is no network: a grid source that reports every
 zone, and the clock, on which each refresh is an hour after the last one, so that no refresh is
 spared. `anchor` is a FastAPI application with one trivial route that gives the same bytes.
-Both are served by `build_server`. The port is printed; the process ends with its standard input.
+Both are served by `build_server` on the same event loop. The port is printed; the process ends with its standard input.
 """
 
 import argparse
-import asyncio
 import os
 import signal
 import sys
@@ -23,6 +22,7 @@ from typing import TypeVar
 
 import httpx
 import structlog
+import uvloop
 from fastapi import FastAPI
 from fastapi.responses import Response
 
@@ -199,11 +199,11 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     threading.Thread(target=_end_with_standard_input, daemon=True).start()
     if asked.anchor:
-        asyncio.run(serve_anchor(asked.anchor.read_bytes()))
+        uvloop.run(serve_anchor(asked.anchor.read_bytes()))
         return
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(f"sqlite:///{folder}/api.sqlite3")
-        asyncio.run(serve_ours(asked.copies, asked.refresh_seconds, store))
+        uvloop.run(serve_ours(asked.copies, asked.refresh_seconds, store))
 
 
 if __name__ == "__main__":
