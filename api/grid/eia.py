@@ -10,10 +10,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-import httpx
-
 from api.catalogue import ZoneId
-from api.grid.asking import ask, number, rows
+from api.grid.asking import KeyedSource, ask, number, rows
 from api.grid.intensity import Reading
 from protocol.errors import SourceError
 
@@ -41,15 +39,11 @@ LIFECYCLE_G_PER_KWH = {
 _BY_RESPONDENT = {respondent: zone for zone, respondent in RESPONDENTS.items()}
 
 
-class Eia:
+class Eia(KeyedSource):
     """The live source of generation in the United States."""
 
     name = "EIA-930"
-
-    def __init__(self, client: httpx.AsyncClient, key: str, url: str = URL) -> None:
-        self._client = client
-        self._key = key
-        self._url = url.rstrip("/")
+    url = URL
 
     async def readings(self, zones: Sequence[ZoneId], now: datetime) -> Sequence[Reading]:
         """The hours of the last two days that are published."""
@@ -57,7 +51,7 @@ class Eia:
         if not wanted:
             return []
         params = {
-            "api_key": self._key,
+            "api_key": self._token,
             "frequency": "hourly",
             "data[0]": "value",
             "start": f"{now - timedelta(hours=48):%Y-%m-%dT%H}",

@@ -5,49 +5,27 @@ an unknown zone would otherwise be answered for the caller's place. The terms fo
 values on: readings are kept as not redistributable.
 """
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import httpx
-
 from api.catalogue import ZoneId
-from api.grid.asking import Json, RefusedError, ask, moment, number, rows
+from api.grid.asking import Json, KeyedSource, ask, moment, number, of_each, rows
 from api.grid.intensity import Reading
 from protocol.errors import SourceError
 
 URL = "https://api.electricitymaps.com"
-CONCURRENCY = 4
 HOUR = timedelta(hours=1)
 
 
-class ElectricityMaps:
+class ElectricityMaps(KeyedSource):
     """The live source behind the tiers `live`, `live_stale` and `persistence`."""
 
     name = "Electricity Maps v3"
-
-    def __init__(self, client: httpx.AsyncClient, token: str, url: str = URL) -> None:
-        self._client = client
-        self._token = token
-        self._url = url.rstrip("/")
+    url = URL
 
     async def readings(self, zones: Sequence[ZoneId], now: datetime) -> Sequence[Reading]:
         """The hours of the last day; zones that the plan does not include are left out."""
-        gate = asyncio.Semaphore(CONCURRENCY)
-
-        async def one(zone: ZoneId) -> list[Reading] | SourceError:
-            async with gate:
-                try:
-                    return await self._zone(zone)
-                except SourceError as fault:
-                    return fault
-
-        answers = await asyncio.gather(*(one(zone) for zone in zones))
-        found = [reading for answer in answers if isinstance(answer, list) for reading in answer]
-        faults = [answer for answer in answers if isinstance(answer, SourceError)]
-        if faults and not found:
-            raise next((f for f in faults if isinstance(f, RefusedError)), faults[0])
-        return found
+        return await of_each(zones, self._zone)
 
     async def _zone(self, zone: ZoneId) -> list[Reading]:
         body = await ask(

@@ -7,16 +7,14 @@ shown and good for fitting curves, and does not enter a footprint as it is. Term
 by data item: readings are kept as not redistributable.
 """
 
-import asyncio
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-
-import httpx
+from functools import partial
 
 from api.catalogue import ZoneId
-from api.grid.asking import RefusedError, fetch, moment, number
+from api.grid.asking import KeyedSource, fetch, moment, number, of_each
 from api.grid.intensity import Reading
 from protocol.errors import SourceError
 
@@ -59,7 +57,6 @@ LIFECYCLE_G_PER_KWH = {
 """By production type (ENTSO-E code list): IPCC AR5 WGIII Annex III medians. Peat counts as
 coal, other renewables as biomass, waste and other as unknown (conventions). Storage (B10, B25)
 gives back what was generated before and is left out."""
-CONCURRENCY = 4
 HOUR = timedelta(hours=1)
 RESOLUTIONS = {
     "PT15M": timedelta(minutes=15),
@@ -70,33 +67,16 @@ MAX_POINTS = 24 * 4 * 3
 _EMPTY = "Acknowledgement_MarketDocument"
 
 
-class EntsoE:
+class EntsoE(KeyedSource):
     """The live source of generation in Europe."""
 
     name = "ENTSO-E"
-
-    def __init__(self, client: httpx.AsyncClient, token: str, url: str = URL) -> None:
-        self._client = client
-        self._token = token
-        self._url = url.rstrip("/")
+    url = URL
 
     async def readings(self, zones: Sequence[ZoneId], now: datetime) -> Sequence[Reading]:
         """The whole hours of the last day that are published."""
-        gate = asyncio.Semaphore(CONCURRENCY)
-
-        async def one(zone: ZoneId) -> list[Reading] | SourceError:
-            async with gate:
-                try:
-                    return await self._zone(zone, now)
-                except SourceError as fault:
-                    return fault
-
-        answers = await asyncio.gather(*(one(zone) for zone in zones if zone in AREAS))
-        found = [reading for answer in answers if isinstance(answer, list) for reading in answer]
-        faults = [answer for answer in answers if isinstance(answer, SourceError)]
-        if faults and not found:
-            raise next((f for f in faults if isinstance(f, RefusedError)), faults[0])
-        return found
+        known = [zone for zone in zones if zone in AREAS]
+        return await of_each(known, partial(self._zone, now=now))
 
     async def _zone(self, zone: ZoneId, now: datetime) -> list[Reading]:
         params = {

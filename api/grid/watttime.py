@@ -6,11 +6,12 @@ values in lb/MWh.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import httpx
 
 from api.catalogue import ZoneId
-from api.grid.asking import Json, RefusedError, ask, moment, number, rows
+from api.grid.asking import Json, ask, moment, number, of_each, rows
 from api.grid.intensity import Reading
 from protocol.errors import SourceError
 
@@ -56,23 +57,15 @@ class WattTime:
         token = login.get("token") if isinstance(login, dict) else None
         if not isinstance(token, str):
             raise SourceError("the login gave no token")
-        found: list[Reading] = []
-        for zone in zones:
-            region = REGIONS.get(zone)
-            if region is None:
-                continue
-            try:
-                found.extend(await self._zone(zone, region, token, now))
-            except RefusedError:
-                continue
-        return found
+        known = [zone for zone in zones if zone in REGIONS]
+        return await of_each(known, partial(self._zone, token=token, now=now))
 
-    async def _zone(self, zone: ZoneId, region: str, token: str, now: datetime) -> list[Reading]:
+    async def _zone(self, zone: ZoneId, *, token: str, now: datetime) -> list[Reading]:
         body = await ask(
             self._client,
             f"{self._url}/v3/historical",
             params={
-                "region": region,
+                "region": REGIONS[zone],
                 "start": f"{now - timedelta(hours=24):%Y-%m-%dT%H:%MZ}",
                 "end": f"{now:%Y-%m-%dT%H:%MZ}",
                 "signal_type": "co2_moer",

@@ -175,6 +175,22 @@ async def test_watttime_is_marginal_and_converts_pounds() -> None:
     assert found.signal == "marginal"
 
 
+async def test_one_region_that_watttime_does_not_answer_for_spares_the_others() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/login":
+            return httpx.Response(200, json={"token": "t"})
+        if request.url.params["region"] != "NL":
+            return httpx.Response(500)
+        data = [{"point_time": "2026-11-21T18:05:00+00:00", "value": 1000.0}]
+        return httpx.Response(200, json={"data": data})
+
+    source = WattTime(client(answer), "user", "password", "http://wt")
+
+    (found,) = await source.readings([ZoneId("DE"), NL], NOW)
+
+    assert found.zone == NL
+
+
 async def test_eia_is_computed_from_generation() -> None:
     def item(fuel: str, value: str) -> dict[str, str]:
         return {"period": "2026-11-21T10", "respondent": "PJM", "fueltype": fuel, "value": value}
