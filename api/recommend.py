@@ -6,7 +6,7 @@ overlap and a difference means nothing.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from api.catalogue import Access, Certainty, Place, Provider
 from api.comparison import Difference, difference
@@ -17,6 +17,7 @@ from api.offerings import Row, Unranked
 from api.ranking import Filters, Ranked, Sort, ranked
 
 ALTERNATIVES = 4
+HOUR = timedelta(hours=1)
 WORTHWHILE_SWING = 0.15
 """Day swing (highest - lowest over mean) from which shifting work in time is advised."""
 
@@ -57,10 +58,11 @@ class Advice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoOption:
-    """No row satisfies the question; `binding` names what excludes all."""
+    """No row satisfies the question; `binding` names what excludes all, as parameters."""
 
     binding: tuple[str, ...]
-    """Constraints of which dropping any single one would give an answer."""
+    is_joint: bool = False
+    """False: leaving out any one of them would give an answer. True: only all of them together."""
 
 
 def recommend(
@@ -86,7 +88,7 @@ def recommend(
         unsold: Why some providers have no row (`unsold`).
     """
     if not admitted:
-        return NoOption(binding=tuple(_binding(rows, filters)))
+        return _no_option(rows, filters)
     order = _preferring_providers(ranked(admitted, sort=Sort.CARBON, period=period))
     best = order[0]
     comparable = [item for item in order if item.row.access is best.row.access]
@@ -121,26 +123,51 @@ def _own_machine(best: Ranked, order: Sequence[Ranked], period: Period) -> Itera
             )
 
 
-def _binding(own: Sequence[Row], filters: Filters) -> Iterator[str]:
-    blank = Filters()
-    for name in (
-        "regime",
-        "access",
-        "statuses",
-        "providers",
-        "places",
-        "certainties",
-        "max_price_usd_per_mtok",
-        "min_speed_tokens_per_second",
-    ):
-        if getattr(filters, name) == getattr(blank, name) and name != "regime":
-            continue
-        if name == "regime":
-            relaxed = [replace(filters, regime=other) for other in type(filters.regime)]
-        else:
-            relaxed = [replace(filters, **{name: getattr(blank, name)})]
-        if any(each.admits(row) for each in relaxed for row in own):
-            yield name
+_PARAMETERS = {
+    "access": "access",
+    "statuses": "status",
+    "providers": "provider",
+    "places": "place",
+    "certainties": "certainty",
+    "max_price_usd_per_mtok": "max_price",
+    "min_speed_tokens_per_second": "min_speed",
+}
+"""Constraints by the name of the parameter that sets them."""
+
+
+def _no_option(own: Sequence[Row], filters: Filters) -> NoOption:
+    single = tuple(name for name, relaxed in _relaxed_once(filters) if _admits_any(relaxed, own))
+    if single:
+        return NoOption(binding=single)
+    stated = [name for name in _PARAMETERS if getattr(filters, name) != getattr(_BLANK, name)]
+    dropped = list(stated)
+    if not _admits_any(_without(filters, dropped), own):
+        return NoOption(binding=())
+    for name in stated:
+        fewer = [other for other in dropped if other != name]
+        if _admits_any(_without(filters, fewer), own):
+            dropped = fewer
+    return NoOption(binding=tuple(_PARAMETERS[name] for name in dropped), is_joint=True)
+
+
+_BLANK = Filters()
+
+
+def _relaxed_once(filters: Filters) -> Iterator[tuple[str, Filters]]:
+    for regime in type(filters.regime):
+        if regime is not filters.regime:
+            yield "regime", replace(filters, regime=regime)
+    for name, parameter in _PARAMETERS.items():
+        if getattr(filters, name) != getattr(_BLANK, name):
+            yield parameter, _without(filters, [name])
+
+
+def _without(filters: Filters, names: Sequence[str]) -> Filters:
+    return replace(filters, **{name: getattr(_BLANK, name) for name in names})
+
+
+def _admits_any(filters: Filters, rows: Sequence[Row]) -> bool:
+    return any(filters.admits(row) for row in rows)
 
 
 def best_hour(place: Place, ladder: Ladder, start: datetime) -> BestHour | None:
@@ -153,7 +180,10 @@ def best_hour(place: Place, ladder: Ladder, start: datetime) -> BestHour | None:
     lowest = min(range(len(values)), key=values.__getitem__)
     swing = (max(values) - min(values)) / mean
     worthwhile = swing >= WORTHWHILE_SWING
-    hour, relative = hours[lowest], values[lowest] / mean
+    # A value that an older report stands for names that report's hour as its span.
+    begin = start + HOUR * lowest
+    hour = replace(hours[lowest], start=begin, end=begin + HOUR)
+    relative = values[lowest] / mean
     advice = (
         f"Running then instead of at the day's mean saves {1 - relative:.0%}."
         if worthwhile
@@ -178,16 +208,21 @@ def _insight(best: Row, savings: Difference | None, hour: BestHour | None, perio
         f"95 %), energy {best.status}."
     )
     if savings is None:
-        return f"{text} It is the only option with evidence."
-    against = f"{savings.higher.provider.name} ({savings.higher.place_name})"
-    if savings.is_meaningful:
+        text += " No other option satisfies the question."
+    elif savings.is_meaningful:
         text += (
-            f" That is {savings.percent:.0f} % less than {against}: "
+            f" That is {savings.percent:.0f} % less than {_where(savings.higher)}, and saves "
             f"{rounded(savings.saved_g.value, 2):g} g per million tokens."
         )
     else:
-        text += f" The difference to {against} is not meaningful: the intervals overlap."
+        text += (
+            f" The difference to {_where(savings.higher)} is not meaningful: the intervals overlap."
+        )
     return f"{text} {hour.text}" if hour else text
+
+
+def _where(row: Row) -> str:
+    return f"{row.provider.name} ({row.place_name})"
 
 
 def unsold(
