@@ -3,16 +3,19 @@
 from datetime import UTC, datetime, timedelta
 
 from api import reference_schemas as shown
-from api.catalogue import ForecastError, Place
+from api.catalogue import ForecastError, Method, Place
 from api.footprint import rounded
-from api.grid.intensity import Period
+from api.grid.intensity import Period, Tier
 from api.grid.shape import day_curve
 from api.present import grid_factor
 from api.release import Release
 from api.schemas import Answer
+from protocol.messages import Status
 
 MONTHS = 12
 MID_MONTH = 15
+YEARLY = frozenset({Tier.ANNUAL, Tier.COUNTRY})
+"""Tiers that do not tell hours apart."""
 
 
 def latest_answer(release: Release, place: Place, now: datetime) -> bytes:
@@ -21,7 +24,15 @@ def latest_answer(release: Release, place: Place, now: datetime) -> bytes:
         grid_factor(release.ladder.at(place, period, now))
         for period in (Period.NOW, Period.MONTH, Period.YEAR)
     )
-    return _json(shown.GridNow(now=now_, month=month, year=year, meta=release.meta()))
+    return _json(
+        shown.GridNow(
+            now=now_,
+            month=month,
+            year=year,
+            errors=method_errors(release, place),
+            meta=release.meta(),
+        )
+    )
 
 
 def forecast_answer(release: Release, place: Place, now: datetime) -> bytes:
@@ -30,6 +41,7 @@ def forecast_answer(release: Release, place: Place, now: datetime) -> bytes:
     hours = release.ladder.day(place, start)
     values = [hour.factor.estimate.value for hour in hours]
     step = values.index(min(values))
+    is_flat = any(hour.tier in YEARLY for hour in hours)
     mean = sum(values) / len(values)
     # A zone without a curve repeats its yearly value, which names the year as its span.
     factors = [
@@ -45,9 +57,9 @@ def forecast_answer(release: Release, place: Place, now: datetime) -> bytes:
         shown.GridForecast(
             zone=place.zone,
             hours=factors,
-            cleanest_start=start + timedelta(hours=step),
+            cleanest_start=None if is_flat else start + timedelta(hours=step),
             swing_percent=rounded(100 * (max(values) - min(values)) / mean),
-            errors=[_method_error(error) for error in release.ladder.errors_of(place)],
+            errors=method_errors(release, place),
             meta=release.meta(),
         )
     )
@@ -65,10 +77,11 @@ def typical_day_answer(release: Release, place: Place, now: datetime) -> bytes:
     return _json(
         shown.TypicalDay(
             zone=place.zone,
-            tier=level.tier,
-            level_g_per_kwh=rounded(mean),
+            tier=Tier.PROFILE if shape else level.tier,
+            status=Status.MODELLED if shape else level.factor.status,
+            level=grid_factor(level),
             intensity_g_per_kwh=table,
-            mean_absolute_error=shape.mean_absolute_error if shape else None,
+            errors=method_errors(release, place),
             source=shape.source if shape else level.factor.source,
             licence=level.factor.licence,
             meta=release.meta(),
@@ -88,6 +101,8 @@ def history_answer(release: Release, place: Place) -> bytes:
                     start=reading.start,
                     end=reading.end,
                     intensity_g_per_kwh=rounded(reading.intensity_g_per_kwh),
+                    signal=reading.signal,
+                    basis=reading.basis,
                     is_estimated=reading.is_estimated,
                     source=reading.source,
                     licence=reading.licence,
@@ -95,9 +110,27 @@ def history_answer(release: Release, place: Place) -> bytes:
                 for reading in open_ones
             ],
             withheld=len(readings) - len(open_ones),
+            errors=method_errors(release, place),
             meta=release.meta(),
         )
     )
+
+
+def method_errors(release: Release, place: Place) -> list[shown.MethodError]:
+    """What is measured of each method in a zone; of a packaged curve over its own year."""
+    found = [_method_error(error) for error in release.ladder.errors_of(place)]
+    shape = release.ladder.shape_of(place)
+    if shape is not None and Method.PROFILE not in {error.method for error in found}:
+        found.append(
+            shown.MethodError(
+                method=Method.PROFILE,
+                mean_absolute_error_percent=rounded(100 * shape.mean_absolute_error),
+                hours=None,
+                source=shape.source,
+                licence=shape.licence,
+            )
+        )
+    return found
 
 
 def _method_error(error: ForecastError) -> shown.MethodError:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Literal
 
 from api.catalogue import Method
 from api.energy import Regime
@@ -132,25 +133,27 @@ class Regions(Answer):
     meta: Meta
 
 
-class GridNow(Answer):
-    """A zone at this hour and over the newest year."""
-
-    now: GridFactor
-    month: GridFactor
-    year: GridFactor
-    meta: Meta
-
-
 class MethodError(Answer):
-    """How far a method of saying an hour in advance was off in this zone."""
+    """How far a method of saying an hour was off in this zone."""
 
     method: Method
     mean_absolute_error_percent: float
     """Of the zone's mean intensity."""
-    hours: int
-    """Hours that it was measured on."""
+    hours: int | None
+    """Hours that it was measured on; null for the year that a packaged curve was fitted to."""
     source: str
     licence: str
+
+
+class GridNow(Answer):
+    """A zone at this hour, over 30 days and over the newest year."""
+
+    now: GridFactor
+    month: GridFactor
+    year: GridFactor
+    errors: list[MethodError]
+    """What is measured of each method; a value's tier names the one that it stands on."""
+    meta: Meta
 
 
 class GridForecast(Answer):
@@ -158,23 +161,30 @@ class GridForecast(Answer):
 
     zone: str
     hours: list[GridFactor]
-    cleanest_start: datetime
+    cleanest_start: datetime | None
+    """Null where only a yearly level is known, so that hours are not told apart."""
     swing_percent: float
+    """(Highest - lowest) / mean of the 24 hours."""
     errors: list[MethodError]
-    """Measured errors of the methods; the tier of each hour names the one that was used."""
+    """What is measured of each method; an hour's tier names the one that it stands on."""
     meta: Meta
 
 
 class TypicalDay(Answer):
-    """Month by hour (UTC) intensities of a zone (gCO2e per kWh)."""
+    """Month by hour (UTC) intensities of a zone: the yearly level times the typical curve."""
 
     zone: str
+    unit: Literal["gCO2e per kWh"] = "gCO2e per kWh"
     tier: Tier
-    level_g_per_kwh: float
+    """`profile`, or the level's where no curve is known."""
+    status: Status
+    level: GridFactor
+    """The newest year; its interval holds for every hour, and the curve's error adds to it."""
     intensity_g_per_kwh: list[list[float]]
     """12 months of 24 hours."""
-    mean_absolute_error: float | None
+    errors: list[MethodError]
     source: str
+    """Of the curve; of the level where no curve is known."""
     licence: str
     meta: Meta
 
@@ -185,18 +195,24 @@ class ReadingAnswer(Answer):
     start: datetime
     end: datetime
     intensity_g_per_kwh: float
+    signal: str
+    """`average` or `marginal`."""
+    basis: str
+    """`lifecycle`, `lifecycle-production` or `direct`."""
     is_estimated: bool
     source: str
     licence: str
 
 
 class GridHistory(Answer):
-    """Readings of the last 31 days that may be passed on."""
+    """Readings of the last 31 days that may be passed on, as they enter footprints."""
 
     zone: str
     readings: list[ReadingAnswer]
     withheld: int
     """Readings that the source does not allow to be passed on."""
+    errors: list[MethodError]
+    """What is measured of each method in this zone."""
     meta: Meta
 
 

@@ -9,7 +9,6 @@ from api.catalogue import Place
 from api.charts.curve import Hour, curve
 from api.charts.small import sparkline
 from api.footprint import Estimate
-from api.grid.intensity import Tier
 from api.grid_answers import forecast_answer
 from api.recommend import WORTHWHILE_SWING
 from api.reference_schemas import GridForecast
@@ -17,7 +16,6 @@ from api.release import Release
 
 HOURS_BEFORE = 6
 HOUR = timedelta(hours=1)
-_WITHOUT_HOURS = frozenset({Tier.ANNUAL, Tier.COUNTRY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +33,8 @@ class Day:
     now_index: int
 
     @property
-    def lowest_start(self) -> datetime:
-        """Start of the lowest of the next 24 hours."""
+    def lowest_start(self) -> datetime | None:
+        """Start of the lowest of the next 24 hours; None where they are not told apart."""
         return self.forecast.cleanest_start
 
 
@@ -55,16 +53,14 @@ def day_at(release: Release, place: Place, now: datetime) -> Day:
         )
         for hour in forecast.hours
     ]
-    has_curve = not any(hour.tier in _WITHOUT_HOURS for hour in forecast.hours)
-    words = _words(forecast) if has_curve else "No hourly curve is known for this grid."
-    lowest = next(
-        index for index, hour in enumerate(ahead) if hour.start == forecast.cleanest_start
-    )
+    cleanest = forecast.cleanest_start
+    words = _words(forecast, cleanest) if cleanest else "No hourly curve is known for this grid."
+    lowest = next((index for index, hour in enumerate(ahead) if hour.start == cleanest), 0)
     hours = (*before, *ahead)
     return Day(
         place=place,
         forecast=forecast,
-        has_curve=has_curve,
+        has_curve=cleanest is not None,
         words=words,
         curve=curve(
             hours,
@@ -82,10 +78,10 @@ def _hour(start: datetime, intensity: Estimate) -> Hour:
     return Hour(start=start, intensity=intensity)
 
 
-def _words(forecast: GridForecast) -> str:
+def _words(forecast: GridForecast, at: datetime) -> str:
     values = [hour.value for hour in forecast.hours]
     mean = sum(values) / len(values)
-    at, below = forecast.cleanest_start, 1 - min(values) / mean
+    below = 1 - min(values) / mean
     span = f"{at:%H:%M} to {at + HOUR:%H:%M} UTC"
     if forecast.swing_percent < 100 * WORTHWHILE_SWING:
         return (

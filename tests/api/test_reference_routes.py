@@ -91,13 +91,33 @@ async def test_a_forecast_has_24_hours_and_names_the_cleanest(client: httpx.Asyn
     assert answer["swing_percent"] > 30
 
 
+async def test_hours_that_are_not_told_apart_have_no_cleanest(client: httpx.AsyncClient) -> None:
+    answer = await get(client, "/api/v1/grid/PL/forecast")
+
+    assert answer["cleanest_start"] is None
+    assert {hour["tier"] for hour in answer["hours"]} == {"annual"}
+
+
+@pytest.mark.parametrize("name", ["latest", "forecast", "typical-day", "history"])
+async def test_every_grid_answer_shows_the_measured_errors(
+    client: httpx.AsyncClient, name: str
+) -> None:
+    answer = await get(client, f"/api/v1/grid/US-MIDA-PJM/{name}")
+
+    errors = {error["method"]: error for error in answer["errors"]}
+    assert errors["persistence"]["mean_absolute_error_percent"] == 4.0
+    assert errors["persistence"]["hours"] == 8_760
+    assert 5 < errors["profile"]["mean_absolute_error_percent"] < 10
+    assert all(error["source"] and error["licence"] for error in errors.values())
+
+
 async def test_a_typical_day_averages_to_its_level(client: httpx.AsyncClient) -> None:
     answer = await get(client, "/api/v1/grid/DE/typical-day")
 
     table = answer["intensity_g_per_kwh"]
     assert (len(table), len(table[0])) == (12, 24)
     mean = sum(map(sum, table)) / (12 * 24)
-    assert mean == pytest.approx(answer["level_g_per_kwh"], rel=0.03)
+    assert mean == pytest.approx(answer["level"]["value"], rel=0.03)
 
 
 @pytest.fixture
