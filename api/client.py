@@ -1,8 +1,8 @@
 """A typed client of the API, for programs that want answers instead of JSON.
 
 async with Client("http://127.0.0.1:8080") as client:
-    best = await client.recommend("llama-3.1-8b")
-    print(best.best.place.name, best.best.carbon.value)
+    found = await client.recommend(RecommendQuery(model="llama-3.1-8b"))
+    print(found.best.place.name, found.best.carbon.value)
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from api import reference_schemas, schemas
+from api import export_schemas, reference_schemas, schemas
 from api.grid.intensity import Period
 from api.routes import LeaderboardQuery, RecommendQuery
 from protocol.errors import Error
@@ -91,10 +91,34 @@ class Client:
         """All places with their grid zones."""
         return await self._get("/api/v1/regions", reference_schemas.Regions, {})
 
+    async def model(self, name: str) -> reference_schemas.ModelDetail:
+        """Every energy figure of one model, method by method."""
+        return await self._get(f"/api/v1/models/{name}", reference_schemas.ModelDetail, {})
+
+    async def intensity(self, zone: str) -> reference_schemas.GridNow:
+        """A zone or place at this hour, over 30 days and over the newest year."""
+        return await self._get(f"/api/v1/grid/{zone}/latest", reference_schemas.GridNow, {})
+
     async def forecast(self, zone: str) -> reference_schemas.GridForecast:
-        """The coming hours of a grid zone."""
+        """The coming hours of a grid zone or place."""
         path = f"/api/v1/grid/{zone}/forecast"
         return await self._get(path, reference_schemas.GridForecast, {})
+
+    async def history(self, row: str) -> export_schemas.RowHistory:
+        """How a row changed since it is known."""
+        return await self._get(f"/api/v1/history/{row}", export_schemas.RowHistory, {})
+
+    async def releases(self) -> export_schemas.Releases:
+        """The newest releases."""
+        return await self._get("/api/v1/releases", export_schemas.Releases, {})
+
+    async def release(self, name: str = "latest") -> export_schemas.FrozenRelease:
+        """The frozen figures of a release, by id, day or `latest`."""
+        return await self._get(f"/api/v1/releases/{name}", export_schemas.FrozenRelease, {})
+
+    async def sources(self) -> reference_schemas.Sources:
+        """Where figures come from, with licences and states."""
+        return await self._get("/api/v1/sources", reference_schemas.Sources, {})
 
     async def footprint(
         self,

@@ -26,7 +26,10 @@ async def test_each_method_gives_what_the_route_gives(release: Release) -> None:
         best = await client.recommend(RecommendQuery(model="llama-3.1-8b"))
         models = await client.models("Llama")
         regions = await client.regions()
+        model = await client.model("llama-3.1-8b")
+        intensity = await client.intensity("FR")
         forecast = await client.forecast("FR")
+        sources = await client.sources()
         footprint = await client.footprint(first, output_tokens=200, queries_per_day=10)
         comparison = await client.compare([first, second])
 
@@ -34,7 +37,10 @@ async def test_each_method_gives_what_the_route_gives(release: Release) -> None:
     assert isinstance(best, schemas.Recommendation)
     assert models.models
     assert regions.regions
+    assert {figure.regime for figure in model.figures} == {"served", "single"}
+    assert intensity.now == forecast.hours[0]
     assert len(forecast.hours) == 24
+    assert sources.tables
     assert isinstance(footprint, reference_schemas.FootprintAnswer)
     assert {comparison.lowest.id, comparison.others[0].row.id} == {first, second}
 
@@ -53,7 +59,13 @@ async def test_paths_and_answers_are_those_of_the_description(release: Release) 
             client.recommend(RecommendQuery(model="x", min_speed=1)),
             client.models("x"),
             client.regions(),
+            client.model("{name}"),
+            client.intensity("{zone}"),
             client.forecast("{zone}"),
+            client.history("{row}"),
+            client.releases(),
+            client.release("{name}"),
+            client.sources(),
             client.footprint("x", output_tokens=1, queries_per_day=1),
             client.compare(["x", "y"]),
         )
@@ -94,6 +106,7 @@ async def test_an_assistant_gets_the_same_figures(release: Release) -> None:
         tools = {tool.name for tool in (await assistant.list_tools()).tools}
         answer = await assistant.call_tool("rank_models", {"family": "Llama", "limit": 2})
         refused = await assistant.call_tool("recommend", {"model": "llama"})
+        absurd = await assistant.call_tool("rank_models", {"limit": 9_999})
         direct = await client.leaderboard(LeaderboardQuery(family=["Llama"], limit=2))
 
     assert tools == {
@@ -106,3 +119,6 @@ async def test_an_assistant_gets_the_same_figures(release: Release) -> None:
     }
     assert schemas.Leaderboard.model_validate(answer.structured_content) == direct
     assert refused.is_error
+    assert "Suggestions: " in str(refused.content)
+    assert absurd.is_error
+    assert "limit" in str(absurd.content)
