@@ -1,15 +1,17 @@
 """Routes of the GSF Carbon Aware SDK (`/emissions/...`), so that its clients work here.
 
-The item is theirs: location, time, rating (gCO2e per kWh) and duration. It has no room for
-interval or tier: `/api/v1/grid` gives those.
+Names and shapes are theirs (`EmissionsData`, `EmissionsForecastDTO`, `CarbonIntensityDTO`,
+`Location` of their web API). They have no room for unit (gCO2e per kWh), interval or tier:
+`/api/v1/grid` gives those. A location is a place, a grid zone or a provider's region.
 """
 
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from api.catalogue import Place
 from api.footprint import rounded
@@ -27,6 +29,7 @@ Locations = Annotated[
 ]
 Moment = Annotated[datetime | None, Query()]
 Name = Annotated[str, Field(min_length=1, max_length=40)]
+WindowMinutes = Annotated[int | None, Field(ge=1, le=24 * 60)]
 
 
 class EmissionsData(Answer):
@@ -39,21 +42,40 @@ class EmissionsData(Answer):
     duration: str
 
 
+class ForecastPoint(Answer):
+    """One window of a forecast."""
+
+    location: str
+    timestamp: datetime
+    duration: int
+    """Minutes."""
+    value: float
+    """gCO2e per kWh."""
+
+
 class EmissionsForecast(Answer):
-    """The next 24 hours at one location."""
+    """The coming hours at one location, and the cleanest window among them."""
 
     generatedAt: datetime  # noqa: N815 - the SDK's name
+    requestedAt: datetime  # noqa: N815 - the SDK's name
     location: str
-    optimalDataPoints: list[EmissionsData]  # noqa: N815 - the SDK's name
-    forecastData: list[EmissionsData]  # noqa: N815 - the SDK's name
+    dataStartAt: datetime  # noqa: N815 - the SDK's name
+    dataEndAt: datetime  # noqa: N815 - the SDK's name
+    windowSize: int  # noqa: N815 - the SDK's name
+    """Minutes: whole hours."""
+    optimalDataPoints: list[ForecastPoint]  # noqa: N815 - the SDK's name
+    forecastData: list[ForecastPoint]  # noqa: N815 - the SDK's name
+    """The mean of each window that lies within the data; none where it is longer than they are."""
 
 
 class LocationAnswer(Answer):
-    """A location that can be asked for."""
+    """A location that can be asked for. Coordinates are not kept: the grid zone decides."""
 
-    name: str
-    zone: str
-    displayName: str  # noqa: N815 - the SDK's name
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
+
+    latitude: float | None = Field(default=None, alias="Latitude")
+    longitude: float | None = Field(default=None, alias="Longitude")
+    name: str = Field(alias="Name")
 
 
 class ForecastRequest(Answer):
@@ -63,7 +85,7 @@ class ForecastRequest(Answer):
     requestedAt: datetime  # noqa: N815 - the SDK's name
     dataStartAt: datetime | None = None  # noqa: N815 - the SDK's name
     dataEndAt: datetime | None = None  # noqa: N815 - the SDK's name
-    windowSize: int | None = Field(default=None, ge=1, le=24 * 60)  # noqa: N815 - the SDK's name
+    windowSize: WindowMinutes = None  # noqa: N815 - the SDK's name
     """Minutes; whole hours are averaged."""
 
 
@@ -105,7 +127,7 @@ def _add_observed(router: APIRouter, holder: Holder) -> None:
         toTime: Moment = None,  # noqa: N803
     ) -> list[EmissionsData]:
         release = current(holder)
-        return _span(release, place_named(release, location), time or holder.now(), toTime)
+        return _span(release, location, time or holder.now(), toTime)
 
     @router.get("/emissions/bylocations")
     def by_locations(
@@ -115,8 +137,7 @@ def _add_observed(router: APIRouter, holder: Holder) -> None:
     ) -> list[EmissionsData]:
         release = current(holder)
         start = time or holder.now()
-        places = [place_named(release, name) for name in location]
-        return [item for place in places for item in _span(release, place, start, toTime)]
+        return [item for name in location for item in _span(release, name, start, toTime)]
 
     @router.get("/emissions/bylocations/best")
     def best(
@@ -129,25 +150,31 @@ def _add_observed(router: APIRouter, holder: Holder) -> None:
         return [item for item in found if item.rating == lowest]
 
     @router.get("/locations")
-    def locations() -> list[LocationAnswer]:
-        places = current(holder).catalogue.places.values()
-        return [
-            LocationAnswer(name=place.id, zone=place.zone, displayName=place.name)
-            for place in places
-        ]
+    def locations() -> dict[str, LocationAnswer]:
+        catalogue = current(holder).catalogue
+        names = [*catalogue.places, *(region.name for region in catalogue.regions)]
+        return {name: LocationAnswer(name=name) for name in names}
 
 
 def _add_computed(router: APIRouter, holder: Holder) -> None:
     @router.get("/emissions/forecasts/current")
-    def forecast(location: Locations) -> list[EmissionsForecast]:
+    def forecast(
+        location: Locations,
+        dataStartAt: Moment = None,  # noqa: N803
+        dataEndAt: Moment = None,  # noqa: N803
+        windowSize: Annotated[WindowMinutes, Query()] = None,  # noqa: N803
+    ) -> list[EmissionsForecast]:
         release, now = current(holder), holder.now()
-        start = now.replace(minute=0, second=0, microsecond=0)
-        return [_forecast(release, place_named(release, name), start, now) for name in location]
+        first = _hour(now)
+        start = max(first, _hour(dataStartAt)) if dataStartAt else first
+        end = min(first + 24 * HOUR, _hour(dataEndAt)) if dataEndAt else first + 24 * HOUR
+        asked = _Window(start=start, end=end, minutes=windowSize, requested=now)
+        return [_forecast(release, name, asked, now) for name in location]
 
     @router.post("/emissions/forecasts/batch", responses=BODY_PROBLEMS)
     def forecasts(body: ForecastBatch) -> list[EmissionsForecast]:
         release, now = current(holder), holder.now()
-        return [_requested(release, item, now) for item in body]
+        return [_forecast(release, item.location, _window(item), now) for item in body]
 
     @router.get("/emissions/average-carbon-intensity")
     def average(location: Location, startTime: datetime, endTime: datetime) -> AverageIntensity:  # noqa: N803
@@ -160,31 +187,49 @@ def _add_computed(router: APIRouter, holder: Holder) -> None:
         return [_average(release, item) for item in body]
 
 
-def _forecast(release: Release, place: Place, start: datetime, now: datetime) -> EmissionsForecast:
-    items = _items(release, place, start, start + 24 * HOUR)
-    lowest = min(item.rating for item in items)
-    return EmissionsForecast(
-        generatedAt=now,
-        location=place.id,
-        optimalDataPoints=[item for item in items if item.rating == lowest],
-        forecastData=items,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    """What a forecast is asked for."""
+
+    start: datetime
+    end: datetime
+    minutes: int | None
+    requested: datetime
 
 
-def _requested(release: Release, wanted: ForecastRequest, now: datetime) -> EmissionsForecast:
-    """The hours of a window from the curve of today; the past is not forecast again."""
-    place = place_named(release, wanted.location)
+def _window(wanted: ForecastRequest) -> _Window:
     start = _hour(wanted.dataStartAt or wanted.requestedAt)
     end = _hour(wanted.dataEndAt) if wanted.dataEndAt else _later(start, 24)
     _check_span(start, end)
-    items = _items(release, place, start, end)
-    width = max(1, round((wanted.windowSize or 60) / 60))
-    windows = [items[at : at + width] for at in range(max(1, len(items) - width + 1))]
-    means = [math.fsum(item.rating for item in window) / len(window) for window in windows]
-    lowest = min(means)
-    best = [window[0] for window, mean in zip(windows, means, strict=True) if mean == lowest]
+    return _Window(
+        start=start, end=end, minutes=wanted.windowSize, requested=_utc(wanted.requestedAt)
+    )
+
+
+def _forecast(release: Release, name: str, asked: _Window, now: datetime) -> EmissionsForecast:
+    """The windows of a span from the curve of today; the past is not forecast again."""
+    place = place_named(release, name)
+    width = max(1, round((asked.minutes or 60) / 60))
+    items = _items(release, place, name, asked.start, asked.end)
+    points = [
+        ForecastPoint(
+            location=name,
+            timestamp=items[at].time,
+            duration=60 * width,
+            value=rounded(math.fsum(item.rating for item in items[at : at + width]) / width),
+        )
+        for at in range(len(items) - width + 1)
+    ]
+    lowest = min((point.value for point in points), default=None)
     return EmissionsForecast(
-        generatedAt=now, location=place.id, optimalDataPoints=best, forecastData=items
+        generatedAt=now,
+        requestedAt=asked.requested,
+        location=name,
+        dataStartAt=asked.start,
+        dataEndAt=asked.end,
+        windowSize=60 * width,
+        optimalDataPoints=[point for point in points if point.value == lowest],
+        forecastData=points,
     )
 
 
@@ -194,9 +239,9 @@ def _average(release: Release, wanted: AverageRequest) -> AverageIntensity:
     if start == end:
         end = _later(start, 1)
     _check_span(start, end)
-    items = _items(release, place, start, end)
+    items = _items(release, place, wanted.location, start, end)
     return AverageIntensity(
-        location=place.id,
+        location=wanted.location,
         startTime=start,
         endTime=end,
         carbonIntensity=rounded(math.fsum(item.rating for item in items) / len(items)),
@@ -217,20 +262,23 @@ def _later(moment: datetime, hours: int) -> datetime:
 
 
 def _span(
-    release: Release, place: Place, time: datetime, until: datetime | None
+    release: Release, name: str, time: datetime, until: datetime | None
 ) -> list[EmissionsData]:
+    place = place_named(release, name)
     start = _hour(time)
     end = _hour(until) if until else _later(start, 1)
     if start == end:
         end = _later(start, 1)
     _check_span(start, end)
-    return _items(release, place, start, end)
+    return _items(release, place, name, start, end)
 
 
-def _items(release: Release, place: Place, start: datetime, end: datetime) -> list[EmissionsData]:
+def _items(
+    release: Release, place: Place, name: str, start: datetime, end: datetime
+) -> list[EmissionsData]:
     return [
         EmissionsData(
-            location=place.id,
+            location=name,
             time=start + step * HOUR,
             rating=rounded(release.ladder.hour(place, start + step * HOUR).factor.estimate.value),
             duration="01:00:00",
@@ -240,9 +288,14 @@ def _items(release: Release, place: Place, start: datetime, end: datetime) -> li
 
 
 def _hour(moment: datetime) -> datetime:
-    """The hour that a moment lies in; a moment without a zone is UTC, as in the SDK."""
+    """The hour that a moment lies in."""
+    return _utc(moment).replace(minute=0, second=0, microsecond=0)
+
+
+def _utc(moment: datetime) -> datetime:
+    """A moment in UTC; one without a zone is UTC, as in the SDK."""
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     try:
-        return aware.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        return aware.astimezone(UTC)
     except OverflowError as fault:
         raise ProblemError(422, "invalid_parameters", "the time is out of range") from fault

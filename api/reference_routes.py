@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -192,19 +193,24 @@ def _add_uses(router: APIRouter, holder: Holder) -> None:
         )
 
 
-def place_named(release: Release, zone: str) -> Place:
-    """The first place of a zone, or the place of that id."""
-    wanted = zone.lower()
-    for place in release.catalogue.places.values():
+def place_named(release: Release, name: str) -> Place:
+    """The place of that id, the first place of that grid zone, or that of a provider's region."""
+    catalogue, wanted = release.catalogue, name.lower()
+    for place in catalogue.places.values():
         if wanted in {place.zone.lower(), place.id}:
             return place
-    zones = sorted({place.zone for place in release.catalogue.places.values()})
+    for region in catalogue.regions:
+        if wanted == region.name.lower():
+            return catalogue.places[region.place]
+    known: dict[str, str] = {p.zone.lower(): p.zone for p in catalogue.places.values()}
+    known |= {each: each for each in catalogue.places}
+    known |= {region.name.lower(): region.name for region in catalogue.regions}
     raise ProblemError(
         404,
         "unknown_zone",
-        f"no zone or place is named {zone!r}",
+        f"no zone, place or region is named {name!r}",
         hint="See /api/v1/regions.",
-        suggestions=[name for name in zones if wanted[:2] == name.lower()[:2]][:5],
+        suggestions=[known[each] for each in get_close_matches(wanted, known, n=5, cutoff=0.5)],
     )
 
 

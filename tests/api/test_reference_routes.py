@@ -215,8 +215,40 @@ async def test_the_carbon_aware_sdk_finds_its_routes(client: httpx.AsyncClient) 
 
     assert [item["location"] for item in both] == names
     assert [item["location"] for item in best] == ["eu-paris"]
-    assert len(ahead[0]["forecastData"]) == 24
-    assert (await client.get("/locations")).json()[0]["name"] == "us-virginia"
+    (forecast,) = ahead
+    assert set(forecast) == {
+        "generatedAt", "requestedAt", "location", "dataStartAt", "dataEndAt", "windowSize",
+        "optimalDataPoints", "forecastData",
+    }  # fmt: skip
+    assert len(forecast["forecastData"]) == 24
+    assert forecast["location"] == "NL"
+    assert set(forecast["forecastData"][0]) == {"location", "timestamp", "duration", "value"}
+    assert forecast["forecastData"][0]["duration"] == forecast["windowSize"] == 60
+
+
+async def test_the_locations_are_places_and_regions(client: httpx.AsyncClient) -> None:
+    locations = (await client.get("/locations")).json()
+
+    assert locations["westeurope"] == {"Latitude": None, "Longitude": None, "Name": "westeurope"}
+    assert "us-virginia" in locations
+    for name in ("westeurope", "eu-west-1", "us-central1"):
+        answer = await client.get("/emissions/bylocation", params={"location": name})
+        assert answer.json()[0]["location"] == name
+
+
+async def test_a_current_forecast_is_cut_to_what_is_asked(client: httpx.AsyncClient) -> None:
+    whole = (await client.get("/emissions/forecasts/current", params={"location": "DE"})).json()
+    hours = [point["timestamp"] for point in whole[0]["forecastData"]]
+    params = {"location": "DE", "dataStartAt": hours[2], "dataEndAt": hours[8], "windowSize": 120}
+    (cut,) = (await client.get("/emissions/forecasts/current", params=params)).json()
+    params["dataStartAt"] = hours[8]
+    (none,) = (await client.get("/emissions/forecasts/current", params=params)).json()
+
+    assert [point["timestamp"] for point in cut["forecastData"]] == hours[2:7]
+    assert cut["windowSize"] == cut["forecastData"][0]["duration"] == 120
+    values = [point["value"] for point in whole[0]["forecastData"]]
+    assert cut["forecastData"][0]["value"] == pytest.approx(sum(values[2:4]) / 2, rel=1e-3)
+    assert (none["forecastData"], none["optimalDataPoints"]) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -262,12 +294,17 @@ async def test_a_window_is_found_where_its_mean_is_lowest(client: httpx.AsyncCli
 
     (found,) = (await client.post("/emissions/forecasts/batch", json=[wanted])).json()
 
-    data = [item["rating"] for item in found["forecastData"]]
-    means = [sum(data[at : at + 3]) for at in range(22)]
-    best = found["forecastData"][means.index(min(means))]
-    assert found["optimalDataPoints"] == [best]
+    hours = {"location": "us-california", "time": "2026-06-21", "toTime": "2026-06-22"}
+    ratings = [
+        item["rating"] for item in (await client.get("/emissions/bylocation", params=hours)).json()
+    ]
+    means = [sum(ratings[at : at + 3]) / 3 for at in range(22)]
+    assert [point["value"] for point in found["forecastData"]] == pytest.approx(means, rel=1e-3)
+    (best,) = found["optimalDataPoints"]
+    assert best == found["forecastData"][means.index(min(means))]
+    assert best["duration"] == 180
     # Solar noon in California is about 20 UTC.
-    assert best["time"][11:13] in {"17", "18", "19", "20"}
+    assert best["timestamp"][11:13] in {"17", "18", "19", "20"}
 
 
 @pytest.mark.parametrize("body", [b"\xff", b"{}", b'[{"location": "NL"}]', b"[1]"])
