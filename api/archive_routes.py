@@ -79,7 +79,9 @@ def _add_releases(router: APIRouter, holder: Holder, archive: Archive | None) ->
         head = shown.FrozenRelease(
             release=_summary(kept), licence=LICENCE, attribution=ATTRIBUTION, rows=[]
         )
-        body = head.model_dump_json().encode().replace(b'"rows":[]', b'"rows":%b' % rows, 1)
+        # Releases with the same figures share one body, which therefore names none of them.
+        named = rows.replace(b'"release":""', b'"release":"%b"' % kept.id.encode())
+        body = head.model_dump_json().encode().replace(b'"rows":[]', b'"rows":%b' % named, 1)
         return respond(request, encoded(body))
 
 

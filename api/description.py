@@ -125,7 +125,8 @@ def _described(release: Release, base_url: str) -> dict[str, Json]:
         "description": f"{ABOUT} Attribution: {'; '.join(ATTRIBUTION)}.",
         "url": f"{base_url}/",
         "license": list(LICENCES),
-        "version": f"{METHODOLOGY_VERSION}+{release.id}",
+        # Major, minor and patch, as Croissant wants it: method, then the day of the release.
+        "version": f"{METHODOLOGY_VERSION}.{release.computed_at:%Y%m%d}+{release.id}",
         "datePublished": day,
         "dateModified": day,
         "creator": {"@type": "Organization", "name": NAME, "url": f"{base_url}/"},
@@ -151,12 +152,14 @@ def _year(release: Release) -> str:
 
 
 def _field(name: str) -> dict[str, Json]:
-    kind = str(ExportRow.model_fields[name].annotation)
+    column = ExportRow.model_fields[name]
+    kind = str(column.annotation)
     data_type = "sc:Float" if "float" in kind else "sc:Integer" if "int" in kind else "sc:Text"
     return {
         "@type": "cr:Field",
         "@id": f"rows/{name}",
         "name": name,
+        "description": column.description or name.replace("_", " "),
         "dataType": data_type,
         "source": {"fileObject": {"@id": "ranking.csv"}, "extract": {"column": name}},
     }
@@ -165,9 +168,9 @@ def _field(name: str) -> dict[str, Json]:
 def _context() -> dict[str, Json]:
     """The context that Croissant 1.0 prescribes."""
     plain = (
-        "citeAs column conformsTo extract field fileProperty fileObject fileSet format includes "
-        "isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated "
-        "replace separator source subField transform"
+        "citeAs column conformsTo equivalentProperty extract field fileProperty fileObject fileSet "
+        "format includes isLiveDataset jsonPath key md5 parentField path recordSet references "
+        "regex repeated replace samplingRate separator source subField transform"
     )
     context: dict[str, Json] = {
         "@language": "en",

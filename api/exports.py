@@ -20,10 +20,10 @@ from api.release import ATTRIBUTION, Release
 CSV_FIELDS = tuple(ExportRow.model_fields)
 LICENCE = "CC-BY-4.0 AND ODbL-1.0"
 """Of the exported figures: our own under the first, grid levels under the second."""
-_MONEY = ("input_usd_per_mtok", "output_usd_per_mtok")
+_MONEY = ("input_usd_per_mtok", "output_usd_per_mtok", "blended_usd_per_mtok")
 _MONEY_DIGITS = (24, 12)
 """Precision and scale of a price in Parquet."""
-_INTEGERS = frozenset({"rank"})
+_INTEGERS = frozenset({"rank", "rank_low", "rank_high"})
 Line = dict[str, float | str | int | None]
 
 
@@ -82,7 +82,16 @@ def _lines(release: Release, filters: Filters, period: Period) -> tuple[list[Lin
     rows = [row for row in release.rows if filters.admits(row)]
     order: Sequence[Ranked] = ranked(rows, sort=Sort.CARBON, period=period)
     open_ones = [item for item in order if item.row.grid[period].is_redistributable]
-    lines = [{**_line(item.row, item.rank, period), "release": release.id} for item in open_ones]
+    lines = [
+        {
+            **_line(item.row, item.rank, period),
+            "release": release.id,
+            "rank_low": item.rank_low,
+            "rank_high": item.rank_high,
+            **_grounds(item.row, period),
+        }
+        for item in open_ones
+    ]
     return lines, len(order) - len(open_ones)
 
 
@@ -126,6 +135,32 @@ def _line(row: Row, rank: int | None, period: Period) -> Line:
         "evidence": row.figure.evidence,
         "methodology": METHODOLOGY_VERSION,
         "release": "",
+    }
+
+
+def _grounds(row: Row, period: Period) -> Line:
+    """What stands behind each factor of a row, and how far it may be off."""
+    pue, grid, embodied = row.pue, row.grid[period], row.figure.embodied
+    intensity, price = grid.factor, row.price
+    return {
+        "energy_licence": row.energy.licence,
+        "pue_low": rounded(pue.estimate.low),
+        "pue_high": rounded(pue.estimate.high),
+        "pue_status": pue.status.value,
+        "pue_source": pue.source,
+        "pue_date": pue.date,
+        "zone": grid.zone,
+        "intensity_low": rounded(intensity.estimate.low),
+        "intensity_high": rounded(intensity.estimate.high),
+        "grid_status": intensity.status.value,
+        "grid_licence": intensity.licence,
+        "embodied_low": rounded(embodied.estimate.low) if embodied else None,
+        "embodied_high": rounded(embodied.estimate.high) if embodied else None,
+        "embodied_status": embodied.status.value if embodied else None,
+        "embodied_source": embodied.source if embodied else None,
+        "embodied_date": embodied.date if embodied else None,
+        "blended_usd_per_mtok": _money(price.blended_usd_per_mtok if price else None),
+        "price_source": price.source if price else None,
     }
 
 

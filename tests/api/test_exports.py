@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -52,6 +53,31 @@ async def test_the_three_files_hold_the_same_ranking(client: httpx.AsyncClient) 
         for row in rows
     ]
     assert b"ODbL" in table.schema.metadata[b"licence"]
+
+
+async def test_every_exported_figure_has_its_interval_status_source_and_date(
+    client: httpx.AsyncClient,
+) -> None:
+    export = Export.model_validate_json((await client.get("/api/v1/export.json")).content)
+
+    for row in export.rows:
+        assert row.rank_low <= (row.rank or 0) <= row.rank_high
+        for low, value, high in (
+            (row.carbon_low, row.carbon_g_per_mtok, row.carbon_high),
+            (row.energy_low, row.energy_wh_per_mtok, row.energy_high),
+            (row.pue_low, row.pue, row.pue_high),
+            (row.intensity_low, row.intensity_g_per_kwh, row.intensity_high),
+            (row.embodied_low or 0, row.embodied_g_per_mtok or 0, row.embodied_high or 0),
+        ):
+            assert low <= value <= high
+        for named in ("energy", "pue", "grid"):
+            assert getattr(row, f"{named}_source"), named
+            assert getattr(row, f"{named}_date"), named
+        assert row.status
+        assert row.pue_status
+        assert row.grid_status
+        assert (row.embodied_g_per_mtok is None) == (row.embodied_source is None)
+        assert (row.output_usd_per_mtok is None) or row.price_source
 
 
 async def test_an_export_is_the_leaderboard(client: httpx.AsyncClient) -> None:
@@ -125,6 +151,8 @@ async def test_the_croissant_describes_the_csv_as_it_is(client: httpx.AsyncClien
     ranking = await client.get(file["contentUrl"])
 
     assert found["conformsTo"] == "http://mlcommons.org/croissant/1.0"
+    assert re.fullmatch(r"\d+\.\d+\.\d+\+[0-9a-z-]+", found["version"])
+    assert all(field["description"] for field in records["field"])
     assert hashlib.sha256(ranking.content).hexdigest() == file["sha256"]
     columns = [each["source"]["extract"]["column"] for each in records["field"]]
     assert columns == ranking.text.splitlines()[0].split(",")
