@@ -12,8 +12,12 @@ from protocol.errors import ConfigurationError, Error
 if TYPE_CHECKING:
     import httpx
 
+    from api.app import Application
+    from api.callers import Callers
     from api.grid.intensity import IntensitySource
+    from api.metrics import Metrics
     from api.refresh import Sources
+    from api.release import Holder
     from api.settings import Settings
     from api.store import Store
 
@@ -45,6 +49,10 @@ def serve(
     *,
     host: Annotated[str | None, Parameter(help="Address to listen on.")] = None,
     port: Annotated[int | None, Parameter(help="Port to listen on; 0 picks one.")] = None,
+    workers: Annotated[
+        int | None,
+        Parameter(help="Processes that answer, 1 to 64, each with its own rate limits. Default: 1"),
+    ] = None,
     data_dir: Annotated[Path | None, Parameter(help="Where the SQLite database lives.")] = None,
 ) -> None:
     """Serve the API and the page, refreshing on schedule, until stopped."""
@@ -52,44 +60,32 @@ def serve(
 
     import uvloop
 
-    from api.opening import open_store, read_settings
+    from api.opening import open_counts, open_store, read_settings
     from api.serving import free_port
 
-    settings = read_settings(host=host, port=port, data_dir=data_dir)
-    _log_to_stderr()
+    settings = read_settings(host=host, port=port, workers=workers, data_dir=data_dir)
+    log_to_stderr()
     chosen_port = free_port(settings.host, settings.port)
-    store = open_store(settings)
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            uvloop.run(_serve(settings, chosen_port, store))
-    finally:
-        store.close()
+    with (
+        contextlib.closing(open_store(settings)) as store,
+        open_counts(settings) as counts,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        uvloop.run(_serve(settings, chosen_port, store, counts))
 
 
-async def _serve(settings: "Settings", port: int, store: "Store") -> None:
-    from api.app import create_app
-    from api.archive import Archive
-    from api.callers import Callers
+async def _serve(settings: "Settings", port: int, store: "Store", counts: Path | None) -> None:
     from api.keys import KeyRing
-    from api.metrics import Metrics
+    from api.metrics import Metrics, share_counts
     from api.release import Holder
-    from api.serving import Upkeep, serve
-    from api.stored_evidence import StoredEvidence
+    from api.serving import Alone, Upkeep, serve
+    from api.workers import Workers
 
+    if counts is not None:
+        share_counts(counts, 0)
     holder = Holder()
-    metrics = Metrics(holder)
-    callers = Callers(
-        anonymous_per_minute=settings.requests_per_minute,
-        trusted_proxies=settings.trusted_proxies,
-    )
-    application = create_app(
-        holder,
-        max_age_seconds=settings.max_age_seconds,
-        evidence=StoredEvidence(store),
-        archive=Archive.beside(store),
-        callers=callers,
-        metrics=metrics,
-    )
+    callers, metrics = build_callers(settings), Metrics(holder, counts)
+    application = build_application(settings, store, holder, callers, metrics)
     async with _client() as client:
         upkeep = Upkeep(
             sources=_sources(settings, store, client),
@@ -98,8 +94,37 @@ async def _serve(settings: "Settings", port: int, store: "Store") -> None:
             callers=callers,
             keys=KeyRing.beside(store),
             refresh_seconds=settings.refresh_seconds,
+            others=Workers(holder, settings, port, counts) if counts else Alone(),
         )
         await serve(application, settings.host, port, upkeep, _announce)
+
+
+def build_callers(settings: "Settings") -> "Callers":
+    """Who may ask how often, by the settings, without the keys."""
+    from api.callers import Callers
+
+    return Callers(
+        anonymous_per_minute=settings.requests_per_minute,
+        trusted_proxies=settings.trusted_proxies,
+    )
+
+
+def build_application(
+    settings: "Settings", store: "Store", holder: "Holder", callers: "Callers", metrics: "Metrics"
+) -> "Application":
+    """The application of any of the processes that answer."""
+    from api.app import create_app
+    from api.archive import Archive
+    from api.stored_evidence import StoredEvidence
+
+    return create_app(
+        holder,
+        max_age_seconds=settings.max_age_seconds,
+        evidence=StoredEvidence(store),
+        archive=Archive.beside(store),
+        callers=callers,
+        metrics=metrics,
+    )
 
 
 def _announce(url: str) -> None:
@@ -120,7 +145,7 @@ def mcp(
     from api.client import Client
     from api.mcp_server import build_mcp_server
 
-    _log_to_stderr()
+    log_to_stderr()
 
     async def run() -> None:
         transport = None if url else await _transport_of_tables()
@@ -168,7 +193,7 @@ def refresh(
     from api.release import Holder
 
     settings = read_settings(data_dir=data_dir)
-    _log_to_stderr()
+    log_to_stderr()
     store = open_store(settings)
     holder = Holder()
 
@@ -346,7 +371,8 @@ def _client() -> "httpx.AsyncClient":
     return httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False)
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
+    """What is logged goes beside what is printed."""
     import structlog
 
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))

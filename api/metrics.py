@@ -1,12 +1,17 @@
 """What Prometheus is told: requests, refusals, refreshes, the age of the data.
 
-A registry of its own per application, so that two in one process do not mix.
+A registry of its own per application, so that two in one process do not mix. Several processes
+on one port count in files of one folder, and whichever is scraped tells of all.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import prometheus_client as prometheus
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Histogram, multiprocess, values
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from api.release import Holder
 
@@ -14,12 +19,34 @@ CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST
 _BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-class Metrics:
-    """Counters and gauges of one API process."""
+def share_counts(folder: Path, worker: int) -> None:
+    """Count in files of a folder from now on, beside other processes; before any `Metrics`.
 
-    def __init__(self, holder: Holder) -> None:
-        self._holder = holder
-        self._registry = prometheus.CollectorRegistry()
+    A worker that is started again goes on from the counts of the one before it.
+
+    Args:
+        folder: The same for all of them.
+        worker: Number of this process, another one in each.
+    """
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]  # the library gives no types
+
+
+class Metrics:
+    """Counters and gauges of one API process, or of all that share their counts."""
+
+    def __init__(self, holder: Holder, folder: Path | None = None) -> None:
+        """Their counts start at 0.
+
+        Args:
+            holder: Holds the release that the gauges tell of.
+            folder: Where the counts are shared (`share_counts`); None for one process.
+        """
+        self._shown = prometheus.CollectorRegistry()
+        self._shown.register(_DataGauges(holder))
+        self._registry = self._shown if folder is None else prometheus.CollectorRegistry()
+        if folder is not None:
+            multiprocess.MultiProcessCollector(self._shown, str(folder))  # type: ignore[no-untyped-call]  # the library gives no types
         self._requests = prometheus.Counter(
             "carbonbench_api_requests",
             "Requests by route and status.",
@@ -49,15 +76,7 @@ class Metrics:
             "carbonbench_api_refresh_seconds",
             "Time that the newest refresh took.",
             registry=self._registry,
-        )
-        self._gauge("carbonbench_api_rows", "Rows of the release.", self._rows)
-        self._gauge(
-            "carbonbench_api_refresh_age_seconds",
-            "Time since a refresh last succeeded; NaN before the first.",
-            self._age_seconds,
-        )
-        self._gauge(
-            "carbonbench_api_sources_down", "Sources that are not well.", self._sources_down
+            multiprocess_mode="mostrecent",
         )
         self._by_outcome: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._from_memory = self._requests.labels("memory", "200")
@@ -95,25 +114,33 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """The text that a scrape gets."""
-        return prometheus.generate_latest(self._registry)
+        return prometheus.generate_latest(self._shown)
 
-    def _gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        prometheus.Gauge(name, text, registry=self._registry).set_function(value)
 
-    def _rows(self) -> float:
-        release = self._holder.release
-        return float(len(release.rows)) if release else 0.0
+class _DataGauges(Collector):
+    """What is the same in every process: the release, as it is when it is asked for."""
 
-    def _age_seconds(self) -> float:
-        refreshed = self._holder.refreshed_at
-        if refreshed is None:
-            return float("nan")
-        return (self._holder.now() - refreshed).total_seconds()
+    def __init__(self, holder: Holder) -> None:
+        self._holder = holder
 
-    def _sources_down(self) -> float:
-        release = self._holder.release
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Rows, age and sources that are down."""
+        release, refreshed = self._holder.release, self._holder.refreshed_at
+        age = (self._holder.now() - refreshed).total_seconds() if refreshed else float("nan")
         states = release.sources if release else ()
-        return float(sum(source.state in _DOWN for source in states))
+        yield GaugeMetricFamily(
+            "carbonbench_api_rows", "Rows of the release.", len(release.rows) if release else 0
+        )
+        yield GaugeMetricFamily(
+            "carbonbench_api_refresh_age_seconds",
+            "Time since a refresh last succeeded; NaN before the first.",
+            age,
+        )
+        yield GaugeMetricFamily(
+            "carbonbench_api_sources_down",
+            "Sources that are not well.",
+            sum(source.state in _DOWN for source in states),
+        )
 
 
 _DOWN = frozenset({"refused", "unreachable"})

@@ -1,5 +1,10 @@
 """What every command opens first: the settings, then the database."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
@@ -41,10 +46,31 @@ def open_store(settings: Settings) -> Store:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         probe = settings.data_dir / ".writable"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another worker may have been quicker
     except OSError as fault:
         raise ConfigurationError(
             f"cannot write to {settings.data_dir}: {fault.strerror}",
             hint="Choose another folder with --data-dir or API_DATA_DIR.",
         ) from fault
     return Store.open(f"sqlite:///{settings.data_dir / 'api.sqlite3'}")
+
+
+@contextmanager
+def open_counts(settings: Settings) -> Iterator[Path | None]:
+    """The folder where several processes count their requests; None where there is one.
+
+    Raises:
+        ConfigurationError: If there is no room for it.
+    """
+    if settings.workers == 1:
+        yield None
+        return
+    try:
+        folder = TemporaryDirectory(prefix="carbonbench-api-", ignore_cleanup_errors=True)
+    except OSError as fault:
+        raise ConfigurationError(
+            f"no folder for what several workers count: {fault.strerror}",
+            hint="Set TMPDIR to a folder that can be written, or serve with one worker.",
+        ) from fault
+    with folder as path:
+        yield Path(path)

@@ -7,9 +7,9 @@ that are encoded at most once per period; whole answers are kept as well, with t
 import hashlib
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from api import schemas
 from api.catalogue import Catalogue, Model, ModelSlug
@@ -73,6 +73,10 @@ class Release:
     def __repr__(self) -> str:
         """Its name: asyncio and loggers print what they hold."""
         return f"Release({self.id!r}, {len(self.table.rows)} rows)"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Without index, lock and kept answers: another process makes its own."""
+        return _with_index, ({name: getattr(self, name) for name in _TOLD},)
 
     def row_named(self, name: str) -> Row | None:
         """The row of that id."""
@@ -167,6 +171,13 @@ class Release:
             if len(kept) >= _ANSWERS_KEPT:
                 kept.pop(next(iter(kept)), None)
             kept[key] = answer
+
+
+_TOLD = [one.name for one in fields(Release) if one.name[0] != "_" and one.name != "index"]
+
+
+def _with_index(told: dict[str, Any]) -> Release:
+    return Release(index=Index(told["table"].rows), **told)
 
 
 def _fragment(held: dict[str, bytes], row: Row, period: Period) -> bytes:

@@ -1,4 +1,8 @@
-"""The long run: HTTP server and scheduled refresh in one event loop, with a graceful stop."""
+"""The long run: HTTP server and scheduled refresh in one event loop, with a graceful stop.
+
+Further processes may answer beside this one (`api.workers`): it tells them of each refresh, and
+stops them with itself.
+"""
 
 import asyncio
 import contextlib
@@ -8,8 +12,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import structlog
 from fastapi import FastAPI
@@ -72,16 +77,72 @@ def build_server(app: FastAPI, host: str, port: int) -> Server:
     )
 
 
+class Others(Protocol):
+    """Further processes that answer on the same port."""
+
+    def tell(self) -> None:
+        """Let them know that a refresh has ended; returns at once."""
+        ...
+
+    async def keep(self) -> None:
+        """Have them run until they are stopped, and return when all have ended."""
+        ...
+
+    def stop(self) -> None:
+        """Let them finish the requests under way, for a while."""
+        ...
+
+    def kill(self) -> None:
+        """End them at once."""
+        ...
+
+
+class Alone:
+    """`Others` of a process that answers by itself."""
+
+    def tell(self) -> None:
+        """Nobody is told."""
+
+    async def keep(self) -> None:
+        """Nobody is kept."""
+
+    def stop(self) -> None:
+        """Nobody is stopped."""
+
+    def kill(self) -> None:
+        """Nobody is killed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upkeep:
+class Admission:
+    """Who may ask, as the keys say that are given and revoked meanwhile."""
+
+    callers: Callers
+    keys: KeyRing
+
+    async def read_keys_once(self) -> None:
+        """Learn of keys that were given or revoked; the known ones hold while that fails."""
+        try:
+            self.callers.replace_keys(await asyncio.to_thread(self.keys.all_keys))
+        except Error as fault:
+            log.error("keys not read", detail=str(fault), hint=fault.hint)
+
+    async def read_keys_for_ever(self) -> None:
+        """Pause, read the keys, and so on."""
+        while True:
+            await asyncio.sleep(KEYS_SECONDS)
+            await self.read_keys_once()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upkeep(Admission):
     """What is renewed while the server answers."""
 
     sources: Sources
     holder: Holder
     metrics: Metrics
-    callers: Callers
-    keys: KeyRing
     refresh_seconds: float
+    others: Others = field(default_factory=Alone)
 
     async def refresh_once(self) -> None:
         """One refresh; a fault of ours is logged and shown in `/readyz`, and answers go on."""
@@ -96,25 +157,13 @@ class Upkeep:
             self.holder.succeeded(now)
             outcome = "ok"
         self.metrics.refreshed(outcome=outcome, seconds=time.perf_counter() - started)
-
-    async def read_keys_once(self) -> None:
-        """Learn of keys that were given or revoked; the known ones hold while that fails."""
-        try:
-            self.callers.replace_keys(await asyncio.to_thread(self.keys.all_keys))
-        except Error as fault:
-            log.error("keys not read", detail=str(fault), hint=fault.hint)
+        self.others.tell()
 
     async def refresh_for_ever(self) -> None:
-        """Refresh, pause, and so on."""
+        """Pause, refresh, and so on."""
         while True:
             await asyncio.sleep(self.refresh_seconds)
             await self.refresh_once()
-
-    async def read_keys_for_ever(self) -> None:
-        """Read the keys, pause, and so on."""
-        while True:
-            await asyncio.sleep(KEYS_SECONDS)
-            await self.read_keys_once()
 
 
 async def serve(
@@ -131,23 +180,35 @@ async def serve(
     """
     await upkeep.read_keys_once()
     await upkeep.refresh_once()
+    repeating = (upkeep.refresh_for_ever(), upkeep.read_keys_for_ever())
+    await answer(app, host, port, repeating, announce, upkeep.others)
+
+
+async def answer(
+    app: FastAPI,
+    host: str,
+    port: int,
+    repeating: Sequence[Coroutine[Any, Any, None]],
+    announce: Callable[[str], None],
+    others: Others,
+) -> None:
+    """Answer until SIGINT or SIGTERM, beside what is repeated meanwhile."""
     _spare_answers()
     server = build_server(app, host, port)
     serving = asyncio.create_task(server.serve())
-    _stop_on_signals(server, serving)
-    repeating = [
-        asyncio.create_task(upkeep.refresh_for_ever()),
-        asyncio.create_task(upkeep.read_keys_for_ever()),
-    ]
+    _stop_on_signals(server, serving, others)
+    tasks = [asyncio.create_task(each) for each in repeating]
+    keeping = asyncio.create_task(others.keep())
     try:
         await _until_it_answers(host, port, serving)
         announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
         with contextlib.suppress(asyncio.CancelledError):
             await serving
     finally:
-        for task in repeating:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*repeating, return_exceptions=True)
+        others.stop()
+        await asyncio.gather(*tasks, keeping, return_exceptions=True)
 
 
 def _spare_answers() -> None:
@@ -163,7 +224,7 @@ def _spare_answers() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
 
 
-def _stop_on_signals(server: Server, serving: asyncio.Task[None]) -> None:
+def _stop_on_signals(server: Server, serving: asyncio.Task[None], others: Others) -> None:
     """The first signal lets requests under way finish, for a while; a second does not."""
     loop = asyncio.get_running_loop()
 
@@ -171,6 +232,7 @@ def _stop_on_signals(server: Server, serving: asyncio.Task[None]) -> None:
         # The server's own thread may still report its end to a task that waits no more.
         loop.set_exception_handler(lambda _loop, _context: None)
         serving.cancel()
+        others.kill()
 
     def stop() -> None:
         if server.interrupt_signal:
@@ -178,6 +240,7 @@ def _stop_on_signals(server: Server, serving: asyncio.Task[None]) -> None:
             return
         server.interrupt_signal = True
         server.main_loop_interrupt.set()
+        others.stop()
         loop.call_later(GRACE_SECONDS, stop_now)
 
     for number in (signal.SIGINT, signal.SIGTERM):

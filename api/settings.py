@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     """Address to listen on."""
     port: Port = 8080
     """Port to listen on; 0 picks a free one."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that answer on the port; one for each core that they may have."""
     data_dir: Path = Path.home() / ".carbonbench" / "api"
     """Where the SQLite database lives."""
     database_url: str | None = Field(
