@@ -44,18 +44,29 @@ class RankingQuery(Protocol):
 
 
 def leaderboard_answer(release: Release, query: RankingQuery, filters: Filters) -> bytes:
-    """A page of the ranking."""
+    """A page of the ranking.
+
+    Raises:
+        ProblemError: If the cursor is none, or another release's.
+    """
+    return page_answer(release, query, filters, understood(filters, query))
+
+
+def page_answer(
+    release: Release, query: RankingQuery, filters: Filters, understood_json: bytes
+) -> bytes:
+    """The same where the question as it was understood is encoded already."""
     start = page_start(query.cursor, release.id)
     page = release.index.page(
         filters, sort=query.sort, period=query.period, start=start, limit=query.limit
     )
     end = start + len(page.items)
     return _object(
-        query=_understood(filters, query).model_dump_json().encode(),
+        query=understood_json,
         total=b"%d" % page.total,
         rows=release.rows_json(page.items, query.period),
         next=_json(page_cursor(end, release.id)) if end < page.total else b"null",
-        regime_note=_json(REGIME_NOTES[filters.regime]),
+        regime_note=_REGIME_NOTES_JSON[filters.regime],
         meta=release.meta_json(),
     )
 
@@ -109,11 +120,12 @@ def _object(**parts: bytes | Iterable[bytes]) -> bytes:
     return b"".join((*pieces, b"}"))
 
 
-def _json(plain: str | list[dict[str, str]]) -> bytes:
+def _json(plain: object) -> bytes:
     return _ENCODER.encode(plain).encode()
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_REGIME_NOTES_JSON = {regime: _json(note) for regime, note in REGIME_NOTES.items()}
 
 
 def _maybe(answer: schemas.Answer | None) -> bytes:
@@ -131,21 +143,25 @@ def row_answer(item: Ranked, period: Period) -> schemas.RowAnswer:
     )
 
 
-def _understood(filters: Filters, query: RankingQuery) -> schemas.Query:
-    return schemas.Query(
-        regime=filters.regime,
-        access=filters.access,
-        status=sorted(filters.statuses),
-        period=query.period,
-        sort=query.sort,
-        family=sorted(filters.families),
-        model=sorted(filters.models),
-        provider=sorted(filters.providers),
-        place=sorted(filters.places),
-        certainty=sorted(filters.certainties),
-        max_price=filters.max_price_usd_per_mtok,
-        min_speed=filters.min_speed_tokens_per_second,
-        limit=query.limit,
+def understood(filters: Filters, query: RankingQuery) -> bytes:
+    """The question as it was understood, in JSON; questions that mean the same give the same."""
+    price = filters.max_price_usd_per_mtok
+    return _json(
+        {
+            "regime": filters.regime,
+            "access": filters.access,
+            "status": sorted(filters.statuses),
+            "period": query.period,
+            "sort": query.sort,
+            "family": sorted(filters.families),
+            "model": sorted(filters.models),
+            "provider": sorted(filters.providers),
+            "place": sorted(filters.places),
+            "certainty": sorted(filters.certainties),
+            "max_price": None if price is None else str(price),
+            "min_speed": filters.min_speed_tokens_per_second,
+            "limit": query.limit,
+        }
     )
 
 
@@ -153,7 +169,8 @@ def _nothing(name: str, filters: Filters, nothing: NoOption) -> ProblemError:
     if nothing.binding:
         binding = ", ".join(nothing.binding)
         detail = f"no option for {name} satisfies all constraints"
-        return ProblemError(404, "no_option", detail, hint=f"Relax one of: {binding}.")
+        which = "these together" if nothing.is_joint else "one of"
+        return ProblemError(404, "no_option", detail, hint=f"Relax {which}: {binding}.")
     return ProblemError(
         404,
         "no_option",

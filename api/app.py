@@ -1,11 +1,8 @@
 """The ASGI application: routes, pages, health, problem JSON, guard."""
 
-import traceback
-
-import structlog
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import schemas
 from api.archive import Archive
@@ -13,19 +10,17 @@ from api.archive_routes import build_archive_routes
 from api.callers import Callers
 from api.emissions_routes import build_emissions_routes
 from api.export_routes import build_export_routes
+from api.faultless import Faultless
 from api.footprint import METHODOLOGY_VERSION
 from api.guard import Guard
 from api.metrics import CONTENT_TYPE, Metrics
 from api.network_evidence import Evidence, NoEvidence
 from api.pages import build_pages
 from api.pages.shell import Site, build_environment
-from api.problems import install_problem_handlers, problem_response
-from api.questions import Questions
+from api.problems import install_problem_handlers
 from api.reference_routes import build_reference_routes
 from api.release import Holder
 from api.routes import build_routes
-
-log = structlog.get_logger(__name__)
 
 
 class Application(FastAPI):
@@ -86,8 +81,8 @@ def create_app(
     metrics = metrics or Metrics(holder)
     _add_health(app, holder, max_age_seconds)
     _add_metrics(app, metrics)
-    app.add_middleware(_Faultless)
-    app.front = Guard(_Faultless(Questions(app.behind, holder)), holder, callers, metrics)
+    app.add_middleware(Faultless)
+    app.front = Guard(app.behind, holder, callers, metrics)
     return app
 
 
@@ -127,32 +122,3 @@ def _readiness(holder: Holder, max_age_seconds: float) -> schemas.Readiness:
         failure=holder.failure,
         sources=list(release.sources) if release else [],
     )
-
-
-class _Faultless:
-    """Turns a fault of ours into a problem; its traceback goes to the log only."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        has_started = False
-
-        async def noted(message: Message) -> None:
-            nonlocal has_started
-            has_started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noted)
-        except Exception as fault:
-            # Formatted here: a pretty renderer would print the release that the frames hold.
-            text = "".join(traceback.format_exception(fault))
-            log.error("request failed", path=scope.get("path"), traceback=text)
-            if has_started:
-                raise
-            await _fault()(scope, receive, send)
-
-
-def _fault() -> Response:
-    return problem_response(500, "internal", "something failed on our side", hint="Retry.")

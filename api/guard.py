@@ -1,7 +1,7 @@
 """What holds for every request: limits, security headers, and the hot answers.
 
 Plain ASGI before the framework: a request that this release has answered before is answered
-from its bytes, without parsing anything.
+from its bytes, without parsing anything, and the questions that are asked most are answered here.
 """
 
 import time
@@ -10,58 +10,50 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.callers import Callers
-from api.encoding import ready, send_whole
+from api.encoding import DOCUMENT_HEADERS, send_answer
+from api.faultless import Faultless
 from api.metrics import Metrics
 from api.problems import ProblemError, problem_response
+from api.questions import Questions
 from api.release import Holder
 
 MAX_QUERY_BYTES = 2_048
 MAX_PATH_BYTES = 1_024
 MAX_BODY_BYTES = 16_384
 _UNAUTHORIZED = 401
-_HEADERS = (
-    (
-        b"content-security-policy",
-        b"default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; "
-        b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-)
-_OPEN = (b"access-control-allow-origin", b"*")
-_ADDED = (*_HEADERS, _OPEN)
 
 
 class Guard:
-    """Refuses what is too large or too often, answers what is known, adds missing headers."""
+    """Refuses what is too large or too often, answers what it can, adds missing headers."""
 
     def __init__(
         self, app: ASGIApp, holder: Holder, callers: Callers | None, metrics: Metrics
     ) -> None:
         self._app = app
+        self._unknown = Faultless(self._answer_or_pass_on)
         self._holder = holder
+        self._questions = Questions(holder)
         self._callers = callers
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it."""
+        """Answer a request, or pass it on."""
         refusal = self._callers.refusal(scope) if self._callers else None
         release = self._holder.release
         if refusal is None and release is not None and scope["method"] == "GET":
-            answer = release.hot((scope["path"], scope["query_string"]))
-            if answer is not None:
+            known = release.hot((scope["path"], scope["query_string"]))
+            if known is not None:
                 self._metrics.answered_from_memory()
-                await send_whole(await ready(answer, scope["headers"]), send, _ADDED)
+                await send_answer(known, scope["headers"], send)
                 return
         problem, wait_seconds = refusal or (_excess(scope), 0)
         if problem is None:
-            await self._pass_on(scope, receive, send)
+            await self._unknown(scope, receive, send)
         else:
             self._metrics.refused(problem.code)
             await _refusal(problem, wait_seconds)(scope, receive, _with_headers(send))
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer_or_pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, status = time.perf_counter(), 500
 
         async def noted(message: Message) -> None:
@@ -70,7 +62,11 @@ class Guard:
             await send(message)
 
         try:
-            await self._app(scope, receive, _with_headers(noted))
+            answer = self._questions.answer(scope)
+            if answer is None:
+                await self._app(scope, receive, _with_headers(noted))
+            else:
+                status = await send_answer(answer, scope["headers"], send)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.answered(route, status, time.perf_counter() - started)
@@ -80,8 +76,8 @@ def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             own = {name for name, _ in message["headers"]}
-            added = [header for header in _HEADERS if header[0] not in own]
-            message["headers"] = [*message["headers"], *added, _OPEN]
+            added = [header for header in DOCUMENT_HEADERS if header[0] not in own]
+            message["headers"] = [*message["headers"], *added]
         await send(message)
 
     return sending

@@ -5,8 +5,7 @@ Gives what `Filters.admits` and `ranked` give for the same question, for any num
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from itertools import chain
+from functools import partial
 from typing import TypeVar
 
 from api.catalogue import Access, Certainty, ModelSlug
@@ -32,24 +31,45 @@ class Page:
     """Rows of the whole ranking."""
 
 
+class Column(dict[int, Value]):
+    """A figure of each row by position, worked out when it is first looked at."""
+
+    def __init__(self, rows: Sequence[Row], figure_of: Callable[[Row], Value]) -> None:
+        super().__init__()
+        self._rows = rows
+        self._figure_of = figure_of
+
+    def __missing__(self, position: int) -> Value:
+        found = self[position] = self._figure_of(self._rows[position])
+        return found
+
+
 class Index:
     """Rows by position, in the order of their ids, which is the order of ties."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows: Sequence[Row] = sorted(rows, key=lambda row: row.id)
         self._position = {row.id: position for position, row in enumerate(self.rows)}
-        self._holding: dict[Facet, set[int]] = {}
         self._kinds = [
             (self._first(positions), positions) for positions in _grouped(self.rows, _kind).values()
         ]
+        self._of_kinds: dict[Hashable, frozenset[int]] = {}
+        self._holding: dict[Facet, set[int]] = {}
         for positions in _grouped(self.rows, _site).values():
             for name in place_keys(self._first(positions)):
                 self._holding.setdefault(("place", name), set()).update(positions)
-        for column, value_of in _COLUMNS.items():
+        for column, value_of in _FACETS.items():
             for value, positions in _grouped(self.rows, value_of).items():
                 self._holding[(column, value)] = positions
-        self._keys: dict[tuple[Sort, Period], Sequence[float | Decimal]] = {}
-        self._carbon: dict[Period, Sequence[Estimate]] = {}
+        self._prices = Column(self.rows, lambda row: sort_key(row, Sort.PRICE, Period.YEAR))
+        self._keys = {
+            (sort, period): Column(self.rows, partial(sort_key, sort=sort, period=period))
+            for sort in Sort
+            for period in Period
+        }
+        self._carbon = {
+            period: Column(self.rows, partial(_carbon, period=period)) for period in Period
+        }
 
     def row_named(self, name: str) -> Row | None:
         """The row of that id."""
@@ -62,18 +82,16 @@ class Index:
 
     def admitted(self, filters: Filters, model: ModelSlug | None = None) -> list[int]:
         """Positions of the rows that the filters admit, in order; those of one model or all."""
-        # One row of a kind speaks for all: what makes the kind is the same in each.
-        kinds = [held for row, held in self._kinds if filters.admits_kind(row)]
         wanted = [self._any_of(column, values) for column, values in _wanted(filters) if values]
         if model is not None:
             wanted.append(self._any_of("model", (model,)))
-        if wanted:
-            chosen = set.intersection(*sorted(wanted, key=len))
-            kinds = [held & chosen for held in kinds]
-        found = sorted(chain.from_iterable(kinds))
-        if filters.max_price_usd_per_mtok is None and filters.min_speed_tokens_per_second is None:
-            return found
-        return [position for position in found if filters.admits_offer(self.rows[position])]
+        found = sorted(self._of_kind(filters).intersection(*sorted(wanted, key=len)))
+        most, least = filters.max_price_usd_per_mtok, filters.min_speed_tokens_per_second
+        if most is not None:
+            found = [position for position in found if self._prices[position] <= most]
+        if least is not None:
+            found = [position for position in found if filters.admits_offer(self.rows[position])]
+        return found
 
     def rows_admitted(self, filters: Filters, model: ModelSlug) -> Sequence[Row]:
         """The rows of a model that the filters admit, by id."""
@@ -82,16 +100,16 @@ class Index:
     def page(self, filters: Filters, *, sort: Sort, period: Period, start: int, limit: int) -> Page:
         """Rows of a ranking from a place on, first place 0."""
         admitted = self.admitted(filters)
-        carbon = self._carbon_of(period)
-        order = sorted(admitted, key=self._keys_of(sort, period).__getitem__)
+        carbon = self._carbon[period]
+        order = sorted(admitted, key=self._keys[(sort, period)].__getitem__)
         lows = sorted([carbon[position].low for position in admitted])
         highs = sorted([carbon[position].high for position in admitted])
-        shown = enumerate(order[start : start + limit], start + 1)
         return Page(
             items=tuple(
-                Ranked(row=self.rows[position], rank=rank, rank_low=span[0], rank_high=span[1])
-                for rank, position in shown
-                for span in [rank_span(carbon[position], lows, highs)]
+                [
+                    Ranked(self.rows[position], rank, *rank_span(carbon[position], lows, highs))
+                    for rank, position in enumerate(order[start : start + limit], start + 1)
+                ]
             ),
             total=len(order),
         )
@@ -99,22 +117,20 @@ class Index:
     def _first(self, positions: set[int]) -> Row:
         return self.rows[next(iter(positions))]
 
+    def _of_kind(self, filters: Filters) -> frozenset[int]:
+        """Positions of the rows of a regime, status and access: there are few such questions."""
+        asked = (filters.regime, filters.statuses, filters.access)
+        found = self._of_kinds.get(asked)
+        if found is None:
+            # One row of a kind speaks for all: what makes the kind is the same in each.
+            kinds = (held for row, held in self._kinds if filters.admits_kind(row))
+            found = self._of_kinds[asked] = frozenset().union(*kinds)
+        return found
+
     def _any_of(self, column: str, values: Collection[str]) -> set[int]:
         """Positions of the rows that have one of the values."""
         held = [self._holding.get((column, value), _NONE) for value in values]
         return held[0] if len(held) == 1 else _NONE.union(*held)
-
-    def _keys_of(self, sort: Sort, period: Period) -> Sequence[float | Decimal]:
-        found = self._keys.get((sort, period))
-        if found is None:
-            found = self._keys[(sort, period)] = [sort_key(row, sort, period) for row in self.rows]
-        return found
-
-    def _carbon_of(self, period: Period) -> Sequence[Estimate]:
-        found = self._carbon.get(period)
-        if found is None:
-            found = self._carbon[period] = [row.carbon[period].total for row in self.rows]
-        return found
 
 
 _NONE: set[int] = set()
@@ -128,6 +144,10 @@ def _grouped(rows: Sequence[Row], key: Callable[[Row], Value]) -> Mapping[Value,
     return found
 
 
+def _carbon(row: Row, period: Period) -> Estimate:
+    return row.carbon[period].total
+
+
 def _kind(row: Row) -> _Kind:
     return (row.regime, row.status, row.figure.is_comparable, row.access)
 
@@ -137,7 +157,7 @@ def _site(row: Row) -> tuple[str, str, Certainty]:
     return (row.places[0].id, row.region, row.certainty)
 
 
-_COLUMNS: Mapping[str, Callable[[Row], str]] = {
+_FACETS: Mapping[str, Callable[[Row], str]] = {
     "family": lambda row: row.model.family.lower(),
     "model": lambda row: row.model.id,
     "provider": lambda row: row.provider.id,

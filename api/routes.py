@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import schemas
-from api.answers import leaderboard_answer, recommend_answer
+from api.answers import page_answer, recommend_answer, understood
 from api.catalogue import Access, Certainty, ModelSlug, find_model
 from api.encoding import Encoded, outgoing
 from api.energy import Regime
@@ -22,8 +22,11 @@ from protocol.messages import Status
 LEADERBOARD = "/api/v1/leaderboard"
 RECOMMEND = "/api/v1/recommend"
 MAX_LIMIT = 200
+DEFAULT_LIMIT = 20
+"""Rows of a page: 56 kB, each row with all its factors and their sources."""
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Names = Annotated[list[Name], Field(max_length=20)]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 
 _PROBLEM = {
     "model": schemas.Problem,
@@ -65,7 +68,7 @@ class LeaderboardQuery(_Selection):
     family: Names = Field(default_factory=list)
     model: Names = Field(default_factory=list)
     sort: Sort = Sort.CARBON
-    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 50
+    limit: Limit = DEFAULT_LIMIT
     cursor: Annotated[str, Field(max_length=100)] | None = None
 
 
@@ -117,9 +120,10 @@ def ranking(release: Release, query: LeaderboardQuery) -> Encoded:
         ProblemError: If a model is unknown, or the cursor is another release's.
     """
     filters = leaderboard_filters(release, query)
+    asked = understood(filters, query)
     return release.answer(
-        f"leaderboard?{query.model_dump_json()}",
-        lambda: leaderboard_answer(release, query, filters),
+        f"leaderboard?{query.cursor!r}&{asked.decode()}",
+        lambda: page_answer(release, query, filters, asked),
         is_named_by_key=True,
     )
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from api.energy import Regime
 from api.grid.intensity import Period
 from api.reference_routes import MAX_COMPARED
-from api.routes import LeaderboardQuery, Name
+from api.routes import LeaderboardQuery, Limit, Name
 
 Q = TypeVar("Q", bound=BaseModel)
 RowId = Annotated[str, Field(min_length=1, max_length=300)]
@@ -65,11 +65,17 @@ class RowForm(_Form):
     period: Period = Period.YEAR
 
 
+class RankingForm(LeaderboardQuery):
+    """The ranking: a page shows more lines than an answer, as a line shows less of a row."""
+
+    limit: Limit = 50
+
+
 def leaderboard_query(request: Request) -> tuple[LeaderboardQuery, str | None]:
     """The ranking's query, and the row that stands open."""
     given = _given(request, _LISTS)
     opened = given.pop("open", None)
-    return _validated(LeaderboardQuery, given), opened if isinstance(opened, str) else None
+    return _validated(RankingForm, given), opened if isinstance(opened, str) else None
 
 
 def form(model: type[Q], request: Request, lists: AbstractSet[str] = frozenset()) -> Q:

@@ -130,7 +130,7 @@ def ranking_context(
         "link": lambda **changes: link("/", {**parameters, "cursor": None}, **changes),
         "next_link": link("/", parameters, cursor=answer.next) if answer.next else None,
         "back_link": link("/", parameters, cursor=back) if start else None,
-        "api_link": link("/api/v1/leaderboard", parameters),
+        "api_link": link("/api/v1/leaderboard", {"limit": query.limit, **parameters}),
         "csv_link": link(
             "/api/v1/export.csv", {k: v for k, v in parameters.items() if k != "cursor"}
         ),

@@ -16,7 +16,6 @@ uncompressed on kept-alive connections, on both sides.
   zone, and each time an hour later, while a client asks the mix 50 times a second.
 """
 
-import asyncio
 import socket
 import statistics
 import subprocess
@@ -29,6 +28,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import combinations, islice, product
 from pathlib import Path
+
+import uvloop
 
 from api.routes import LEADERBOARD, RECOMMEND
 from api.tables import load_catalogue
@@ -78,7 +79,7 @@ def run(share: float) -> list[Entry]:
     Raises:
         ConfigurationError: If an answer is not what it should be.
     """
-    return asyncio.run(_entries(share))
+    return uvloop.run(_entries(share))
 
 
 async def _entries(share: float) -> list[Entry]:

@@ -4,7 +4,8 @@
 refresh. Only two things are made up, for there is no network: a grid source that reports every
 zone, and the clock, on which each refresh is an hour after the last one, so that no refresh is
 spared. `anchor` is a FastAPI application with one trivial route that gives the same bytes.
-Both are served by `build_server` on the same event loop. The port is printed; the process ends with its standard input.
+Both are served by `build_server` on the same kind of event loop. The port is printed; the process
+ends with its standard input.
 """
 
 import argparse
