@@ -2,9 +2,11 @@
 
 from markupsafe import escape
 
+from api.energy import Regime
 from api.footprint import METHODOLOGY_VERSION, rounded
 from api.grid.intensity import Period
 from api.offerings import Row
+from protocol.messages import Status
 
 CHARACTER_PX = 6.6
 """Mean width of a character of the 11 px font."""
@@ -15,14 +17,16 @@ def badge_svg(row: Row) -> bytes:
     """The badge of a row over the newest whole year; simulated figures say so."""
     carbon = row.carbon[Period.YEAR].total
     year = row.grid[Period.YEAR].factor.date
-    left = "carbon" if row.status != "simulated" else "SIMULATED carbon"
+    left = "carbon" if row.regime is Regime.SERVED else "carbon, one at a time"
+    if row.status is Status.SIMULATED:
+        left = f"SIMULATED {left}"
     right = (
         f"{rounded(carbon.value, 2):g} g/Mtok ({rounded(carbon.low, 2):g}"
         f"\N{EN DASH}{rounded(carbon.high, 2):g}) {year}"
     )
     title = (
         f"{row.model.name} on {row.provider.name}, {row.place_name}: {right}, "
-        f"energy {row.status}, method {METHODOLOGY_VERSION}"
+        f"{row.regime}, energy {row.status}, method {METHODOLOGY_VERSION}"
     )
     first, second = (round(len(text) * CHARACTER_PX + 2 * PADDING_PX) for text in (left, right))
     return (

@@ -125,6 +125,7 @@ class Client:
         row: str,
         *,
         period: Period | None = None,
+        input_tokens: int | None = None,
         output_tokens: int | None = None,
         queries_per_day: int | None = None,
     ) -> reference_schemas.FootprintAnswer:
@@ -132,6 +133,7 @@ class Client:
         given: dict[str, Value] = {
             "row": row,
             "period": period,
+            "input_tokens": input_tokens,
             "output_tokens": output_tokens,
             "queries_per_day": queries_per_day,
         }

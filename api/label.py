@@ -45,7 +45,8 @@ def label_svg(row: Row, theme: str = "light") -> bytes:
     year = row.grid[Period.YEAR].factor.date
     title = (
         f"{row.model.name}, {row.provider.name}, {row.place_name}: "
-        f"{written(carbon.value, 2)} gCO2e per million output tokens, energy {row.status}"
+        f"{written(carbon.value, 2)} gCO2e per million output tokens, {row.regime}, "
+        f"energy {row.status}"
     )
     body = Markup("").join(
         [
@@ -129,7 +130,7 @@ def _figures(row: Row, colours: dict[str, str], year: str) -> Markup:
         (344, "per million output tokens", 12, colours["soft"], False),
         (366, f"95 %: {written(carbon.low, 2)} to {written(carbon.high, 2)} g; "
               f"{written(energy.value, 2)} Wh GPU", 12, colours["ink"], False),
-        (388, f"{status}; grid of {year}; PUE {written(row.pue.estimate.value)}", 11,
+        (388, f"{row.regime}; {status}; grid of {year}; PUE {written(row.pue.estimate.value)}", 11,
          colours["ink"], False),
         (408, grades, 11, colours["soft"], False),
         (432, f"CarbonBench method {METHODOLOGY_VERSION}. No official label.", 10,

@@ -1,6 +1,7 @@
 """Look-up answers from a release: models, providers, regions, sources. Builds, routes nothing."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Protocol
 
 from api import reference_schemas as shown
@@ -8,8 +9,12 @@ from api.catalogue import Access, Catalogue, Model, ModelSlug
 from api.energy import EnergyFigure, primary
 from api.footprint import rounded
 from api.present import energy_factor, factor
+from api.pue import pue_at
 from api.release import Release
 from api.schemas import Answer
+from protocol.messages import Status
+
+FACTS = "none needed; facts"
 
 
 class _Sourced(Protocol):
@@ -45,9 +50,11 @@ def model_answer(release: Release, slug: ModelSlug) -> bytes:
                     task=record.task,
                     reasoning_effort=record.reasoning_effort,
                     hardware=record.gpu,
-                    wh_per_1k_queries=record.energy_wh_per_1k_queries,
+                    wh_per_1k_queries=rounded(record.energy_wh_per_1k_queries),
+                    status=Status.PUBLISHED,
                     source=record.source,
                     date=record.published,
+                    licence=record.licence,
                 )
                 for record in release.catalogue.single
                 if record.model == slug and record.output_tokens_per_query is None
@@ -88,14 +95,9 @@ def providers_answer(release: Release) -> bytes:
 def regions_answer(release: Release) -> bytes:
     """All regions of the providers, with their zones and PUE."""
     catalogue = release.catalogue
-    newest = {
-        (record.provider, record.region): record
-        for record in sorted(catalogue.pue, key=lambda record: record.year)
-    }
     regions = []
     for region in catalogue.regions:
         place = catalogue.places[region.place]
-        pue = newest.get((region.provider, region.name))
         regions.append(
             shown.RegionAnswer(
                 provider=region.provider,
@@ -104,8 +106,8 @@ def regions_answer(release: Release) -> bytes:
                 place_name=place.name,
                 zone=place.zone,
                 alternative_zone=place.alternative_zone,
-                pue=pue.pue if pue else None,
-                pue_year=pue.year if pue else None,
+                pue=factor(pue_at(region.provider, region.name, catalogue.pue)),
+                source=place.source,
             )
         )
     return _json(shown.Regions(regions=regions, meta=release.meta()))
@@ -113,7 +115,7 @@ def regions_answer(release: Release) -> bytes:
 
 def sources_answer(release: Release) -> bytes:
     """Every source that a table names, and the live ones with their state."""
-    lines = _table_lines(release.catalogue)
+    lines = _table_lines(release.catalogue, release.figures)
     tables = [
         shown.TableSource(source=source, licence=licence, lines=count)
         for (source, licence), count in sorted(lines.items())
@@ -121,7 +123,7 @@ def sources_answer(release: Release) -> bytes:
     return _json(shown.Sources(sources=list(release.sources), tables=tables, meta=release.meta()))
 
 
-def _table_lines(catalogue: Catalogue) -> Counter[tuple[str, str]]:
+def _table_lines(catalogue: Catalogue, figures: Iterable[EnergyFigure]) -> Counter[tuple[str, str]]:
     named: list[_Sourced] = [
         *catalogue.served,
         *catalogue.single,
@@ -130,8 +132,17 @@ def _table_lines(catalogue: Catalogue) -> Counter[tuple[str, str]]:
         *catalogue.zone_levels,
         *catalogue.country_levels,
         *catalogue.shapes.values(),
+        *catalogue.errors.values(),
+        *(figure.embodied for figure in figures if figure.embodied),
     ]
-    return Counter((line.source, line.licence) for line in named)
+    lines = Counter((line.source, line.licence) for line in named)
+    lines.update((place.source, FACTS) for place in catalogue.places.values())
+    lines.update(
+        (f"parameters: {model.parameters_source}", FACTS)
+        for model in catalogue.models.values()
+        if model.parameters_source
+    )
+    return lines
 
 
 def _summary(release: Release, model: Model) -> shown.ModelSummary:

@@ -145,11 +145,17 @@ def _add_details(server: MCPServer, client: Client) -> None:
     @server.tool()
     @_explained
     async def footprint(
-        row: str, output_tokens: int = 300, queries_per_day: int = 1_000
+        row: str,
+        output_tokens: int = 300,
+        queries_per_day: int = 1_000,
+        input_tokens: int = 0,
     ) -> reference_schemas.FootprintAnswer:
-        """Grams of CO2e per query and kilograms per month of a row of a ranking."""
+        """Grams of CO2e per query and kilograms per month of a row of a ranking; tokens a query."""
         return await client.footprint(
-            row, output_tokens=output_tokens, queries_per_day=queries_per_day
+            row,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            queries_per_day=queries_per_day,
         )
 
     @server.tool()

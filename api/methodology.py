@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from api.footprint import INTERVAL_LEVEL, INTERVAL_METHOD, METHODOLOGY_VERSION, PER
 from api.grid.intensity import Tier
 from api.offerings import BLEND_INPUT_SHARE
-from api.present import ACCOUNTING, BOUNDARY, REGIME_NOTES, SCOPE
-from api.pue import PUE_ASSUMED
+from api.present import ACCOUNTING, BOUNDARY, REGIME_NOTES, SCOPE, factor
+from api.pue import assumed_pue
 from api.release import Release
-from api.schemas import Answer, Boundary, Meta
+from api.schemas import Answer, Boundary, FactorAnswer, Meta
 from api.units_of_use import TERM
 from protocol.messages import Status
 
@@ -29,6 +29,14 @@ _STATUSES = {
     Status.ESTIMATED: "without an energy counter",
     Status.SIMULATED: "from a simulated device: demonstrations only",
 }
+_EMBODIED = (
+    "modelled after EcoLogits: the making of the GPUs and of their share of the server, over "
+    "three years of full use; known to within a factor of 2 by our assumption; none for `single`"
+)
+_SPEED = (
+    "output tokens per second of one request on the measured machine, published with its energy "
+    "figure (1 / time between tokens): source and date are the energy factor's; not the provider's"
+)
 
 
 class Meaning(Answer):
@@ -55,9 +63,12 @@ class Methodology(Answer):
     statuses: list[Meaning]
     tiers: list[Meaning]
     """Best first."""
-    assumed_pue: list[float]
-    """Value, low and high where a provider publishes none."""
+    assumed_pue: FactorAnswer
+    """Where a provider publishes none."""
+    embodied: str
+    price: str
     blended_price: str
+    speed: str
     defined_term: str
     meta: Meta
 
@@ -79,8 +90,11 @@ def methodology_answer(release: Release) -> bytes:
         regimes=_meanings(REGIME_NOTES.items()),
         statuses=_meanings(_STATUSES.items()),
         tiers=_meanings(_TIERS.items()),
-        assumed_pue=[PUE_ASSUMED.value, PUE_ASSUMED.low, PUE_ASSUMED.high],
+        assumed_pue=factor(assumed_pue("whoever publishes none")),
+        embodied=_EMBODIED,
+        price="published list price of the provider, USD per 1e6 tokens, on the day observed",
         blended_price=f"{BLEND_INPUT_SHARE} x input + {1 - BLEND_INPUT_SHARE} x output",
+        speed=_SPEED,
         defined_term=TERM,
         meta=release.meta(),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from api.catalogue import Evidence, PueRecord
+from api.catalogue import Evidence, ProviderId, PueRecord
 from api.footprint import Estimate, Factor
 from protocol.messages import Status
 
@@ -14,8 +14,13 @@ PUE_UNCERTAINTY = 0.03
 
 def pue_of(evidence: Evidence, records: Sequence[PueRecord]) -> Factor:
     """The PUE under which an offer runs: the region's, the provider's range, or assumed."""
-    own = [r for r in records if r.provider == evidence.provider]
-    here = [r for r in own if r.region == evidence.region]
+    return pue_at(evidence.provider, evidence.region, records)
+
+
+def pue_at(provider: ProviderId, region: str, records: Sequence[PueRecord]) -> Factor:
+    """The PUE of a provider's region: its own, the provider's range, or assumed."""
+    own = [r for r in records if r.provider == provider]
+    here = [r for r in own if r.region == region]
     if here:
         record = max(here, key=lambda r: r.year)
         return Factor(

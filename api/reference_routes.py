@@ -64,6 +64,7 @@ class FootprintQuery(_Strict):
 
     row: RowId
     period: Period = Period.YEAR
+    input_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     output_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 300
     queries_per_day: Annotated[int, Field(ge=1, le=10_000_000_000)] = 1_000
 
@@ -168,7 +169,9 @@ def _add_uses(router: APIRouter, holder: Holder) -> None:
         release = current(holder)
         item = _ranked_row(release, _row(release, query.row), query.period)
         use = Use(
-            output_tokens_per_query=query.output_tokens, queries_per_day=query.queries_per_day
+            input_tokens_per_query=query.input_tokens,
+            output_tokens_per_query=query.output_tokens,
+            queries_per_day=query.queries_per_day,
         )
         key = f"footprint?{query.model_dump_json()}"
         return respond(

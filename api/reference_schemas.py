@@ -72,8 +72,11 @@ class QueryFigure(Answer):
     reasoning_effort: str
     hardware: str
     wh_per_1k_queries: float
+    """GPU energy; published without repeats, so without an interval."""
+    status: Status
     source: str
     date: str
+    licence: str
 
 
 class Unplaced(Answer):
@@ -122,8 +125,10 @@ class RegionAnswer(Answer):
     zone: str
     alternative_zone: str | None
     """The other candidate where public maps disagree."""
-    pue: float | None
-    pue_year: int | None
+    pue: FactorAnswer
+    """The region's own, else the provider's range, else assumed."""
+    source: str
+    """Of the place and its zone."""
 
 
 class Regions(Answer):
@@ -217,29 +222,50 @@ class GridHistory(Answer):
 
 
 class SciAnswer(Answer):
-    """The parts of the software carbon intensity, SCI = (E x I + M) per R."""
+    """The software carbon intensity of a row (SCI for AI, consumer's boundary: operation)."""
 
+    standard: Literal["ISO/IEC 21031:2024: SCI = (E x I + M) per R"] = (
+        "ISO/IEC 21031:2024: SCI = (E x I + M) per R"
+    )
+    score_g: float
+    """SCI, gCO2e per functional unit."""
     energy_kwh: float
+    """E per functional unit, PUE included."""
     intensity_g_per_kwh: float
+    """I: gCO2e per kWh, location-based, of the period."""
     embodied_g: float | None
+    """M: gCO2e per functional unit; null where it is not known."""
     functional_unit: str
+    """R."""
 
 
 class FootprintAnswer(Answer):
     """An inference carbon footprint of a stated use."""
 
     row: RowAnswer
+    """With status, source and date of each factor."""
     period: Period
+    input_tokens_per_query: int
+    """Priced only: the measured energy includes reading the prompts of its benchmark."""
     output_tokens_per_query: int
     queries_per_day: int
+    days_per_month: float
+    interval_level: float
+    """Of every low and high here."""
+    interval_method: str
     g_per_mtok: Range
+    """gCO2e per 1e6 output tokens."""
     g_per_1k_token_request: Range
+    """gCO2e of a request that gives 1,000 output tokens."""
     g_per_query: Range
+    """gCO2e per query."""
     kg_per_month: Range
+    """kgCO2e per month."""
     usd_per_month: Decimal | None
-    """Output tokens at the output price; prompts are not priced."""
+    """Input and output tokens at their prices; null where one is not known."""
     sci: SciAnswer
     defined_term: str
+    """The CASRAI term that `g_per_query` and `kg_per_month` are instances of."""
     scope: str
     meta: Meta
 

@@ -8,6 +8,7 @@ prompts of its benchmark.
 from dataclasses import dataclass
 
 from api.footprint import Estimate
+from api.grid.intensity import Period
 from api.offerings import Row
 from protocol.units import WattHours, kilowatt_hours
 
@@ -24,6 +25,8 @@ class Use:
 
     output_tokens_per_query: int
     queries_per_day: int
+    input_tokens_per_query: int = 0
+    """Priced; their energy is in the measured figure, at the prompts of its benchmark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,8 @@ class Sci:
     """I, location-based."""
     embodied_g: float | None
     """M; None where it is not known."""
+    score_g: float
+    """SCI: E x I + M per R."""
     tokens: int = TOKENS_PER_MTOK
     """R: output tokens."""
 
@@ -61,10 +66,11 @@ def per_month_kg(carbon: Estimate, use: Use) -> Estimate:
     return scaled(per_query(carbon, use), queries / GRAMS_PER_KG)
 
 
-def sci(row: Row, intensity_g_per_kwh: float) -> Sci:
-    """The parts of a row's score."""
+def sci(row: Row, period: Period) -> Sci:
+    """A row's score and its parts."""
     return Sci(
         energy_kwh=kilowatt_hours(WattHours(row.energy.estimate.value)) * row.pue.estimate.value,
-        intensity_g_per_kwh=intensity_g_per_kwh,
+        intensity_g_per_kwh=row.grid[period].factor.estimate.value,
         embodied_g=row.figure.embodied.estimate.value if row.figure.embodied else None,
+        score_g=row.carbon[period].total.value,
     )

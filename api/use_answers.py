@@ -5,7 +5,7 @@ from decimal import Decimal
 from api import reference_schemas as shown
 from api.answers import row_answer
 from api.comparison import difference
-from api.footprint import Estimate, rounded
+from api.footprint import INTERVAL_LEVEL, INTERVAL_METHOD, Estimate, rounded
 from api.grid.intensity import Period
 from api.offerings import Row
 from api.present import SCOPE
@@ -27,19 +27,24 @@ from api.units_of_use import (
 def footprint_answer(release: Release, item: Ranked, period: Period, use: Use) -> bytes:
     """What a stated use of a row emits."""
     row, carbon = item.row, item.row.carbon[period].total
-    parts = sci(row, row.grid[period].factor.estimate.value)
+    parts = sci(row, period)
     return _json(
         shown.FootprintAnswer(
             row=row_answer(item, period),
             period=period,
+            input_tokens_per_query=use.input_tokens_per_query,
             output_tokens_per_query=use.output_tokens_per_query,
             queries_per_day=use.queries_per_day,
+            days_per_month=DAYS_PER_MONTH,
+            interval_level=INTERVAL_LEVEL,
+            interval_method=INTERVAL_METHOD,
             g_per_mtok=_range(carbon),
             g_per_1k_token_request=_range(per_request(carbon)),
             g_per_query=_range(per_query(carbon, use)),
             kg_per_month=_range(per_month_kg(carbon, use)),
             usd_per_month=_usd_per_month(row, use),
             sci=shown.SciAnswer(
+                score_g=rounded(parts.score_g),
                 energy_kwh=rounded(parts.energy_kwh),
                 intensity_g_per_kwh=rounded(parts.intensity_g_per_kwh),
                 embodied_g=None if parts.embodied_g is None else rounded(parts.embodied_g),
@@ -80,10 +85,16 @@ def compare_answer(release: Release, rows: list[Row], period: Period) -> bytes:
 
 
 def _usd_per_month(row: Row, use: Use) -> Decimal | None:
-    if row.price is None or row.price.output_usd_per_mtok is None:
+    price = row.price
+    if price is None or price.output_usd_per_mtok is None:
         return None
-    tokens = use.output_tokens_per_query * use.queries_per_day * Decimal(str(DAYS_PER_MONTH))
-    return (row.price.output_usd_per_mtok * tokens / TOKENS_PER_MTOK).quantize(Decimal("0.01"))
+    usd = price.output_usd_per_mtok * use.output_tokens_per_query
+    if use.input_tokens_per_query:
+        if price.input_usd_per_mtok is None:
+            return None
+        usd += price.input_usd_per_mtok * use.input_tokens_per_query
+    queries = use.queries_per_day * Decimal(str(DAYS_PER_MONTH))
+    return (usd * queries / TOKENS_PER_MTOK).quantize(Decimal("0.01"))
 
 
 def _range(estimate: Estimate) -> shown.Range:

@@ -139,7 +139,8 @@ async def test_the_methodology_is_machine_readable(client: httpx.AsyncClient) ->
         "live", "live_stale", "persistence", "profile", "annual", "country",
     ]  # fmt: skip
     assert "training" in answer.boundary.excludes
-    assert answer.assumed_pue == [1.25, 1.1, 1.5]
+    pue = answer.assumed_pue
+    assert (pue.value, pue.low, pue.high, pue.status) == (1.25, 1.1, 1.5, "assumed")
 
 
 async def test_the_croissant_describes_the_csv_as_it_is(client: httpx.AsyncClient) -> None:

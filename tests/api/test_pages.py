@@ -312,7 +312,9 @@ async def test_a_badge_names_value_interval_year_and_method(client: httpx.AsyncC
 
     assert response.headers["content-type"] == "image/svg+xml"
     assert "12 g/Mtok" in response.text
-    assert "method 2026.1" in response.text
+    assert "served, energy published, method 2026.1" in response.text
+    single = ROW.replace("ml.energy-v3-h100-80gb", "ai-energy-score-v1-h100-80gb")
+    assert "one at a time" in (await client.get(f"/badge/{single}.svg")).text
     assert (await client.get("/badge/nothing.svg")).status_code == 404
 
 

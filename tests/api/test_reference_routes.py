@@ -120,6 +120,23 @@ async def test_a_typical_day_averages_to_its_level(client: httpx.AsyncClient) ->
     assert mean == pytest.approx(answer["level"]["value"], rel=0.03)
 
 
+async def test_a_region_shows_the_pue_and_where_it_is_from(client: httpx.AsyncClient) -> None:
+    regions = (await get(client, "/api/v1/regions"))["regions"]
+
+    shown = {(one["provider"], one["region"]): one for one in regions}
+    assert shown["aws-bedrock", "eu-west-1"]["pue"]["status"] == "published"
+    assert shown["aws-bedrock", "eu-west-3"]["pue"]["status"] == "assumed"
+    assert all(one["pue"]["date"] and one["source"] for one in regions)
+
+
+async def test_the_sources_name_what_stands_behind_every_figure(client: httpx.AsyncClient) -> None:
+    answer = await get(client, "/api/v1/sources")
+
+    named = {table["source"] for table in answer["tables"]}
+    assert {"EcoLogits 0.11.3", "litellm 1.109.1", "Electricity Maps hourly 2022"} <= named
+    assert all(table["licence"] and table["lines"] for table in answer["tables"])
+
+
 @pytest.fixture
 def row(release: Release) -> str:
     return "llama-3.1-8b~self-hosted~eu-netherlands~ml.energy-v3-h100-80gb"
@@ -140,6 +157,8 @@ async def test_a_footprint_scales_to_query_and_month(client: httpx.AsyncClient, 
     sci = answer["sci"]
     score = sci["energy_kwh"] * sci["intensity_g_per_kwh"] + sci["embodied_g"]
     assert score == pytest.approx(answer["g_per_mtok"]["value"], rel=1e-3)
+    assert sci["score_g"] == answer["g_per_mtok"]["value"]
+    assert answer["interval_level"] == 0.95
 
 
 async def test_a_sold_row_has_a_monthly_price(client: httpx.AsyncClient) -> None:
@@ -150,6 +169,17 @@ async def test_a_sold_row_has_a_monthly_price(client: httpx.AsyncClient) -> None
     )
 
     assert answer["usd_per_month"] == "7.91"
+    both = await get(
+        client,
+        "/api/v1/footprint",
+        row=sold,
+        input_tokens=2_000,
+        output_tokens=1_000,
+        queries_per_day=1_000,
+    )
+    # (2,000 x 0.20 + 1,000 x 0.26) USD per million x 1,000 a day x 30.4375 days
+    assert both["usd_per_month"] == "20.09"
+    assert both["g_per_query"] == answer["g_per_query"]
 
 
 async def test_rows_are_compared_on_what_differs(client: httpx.AsyncClient, row: str) -> None:
