@@ -260,12 +260,15 @@ def find_model(query: str, names: Mapping[str, ModelSlug]) -> ModelSlug | tuple[
     """The model that a name means, or what it may have meant (at most five).
 
     Spaces and underscores count as hyphens. A part of a name is enough when only one model
-    has it.
+    has it; else those that begin with it come first.
     """
     wanted = query.strip().lower().replace(" ", "-").replace("_", "-")
     if wanted in names:
         return names[wanted]
-    containing = sorted({slug for name, slug in names.items() if wanted and wanted in name})
+    containing = sorted(
+        {slug for name, slug in names.items() if wanted and wanted in name},
+        key=lambda slug: (not slug.startswith(wanted), slug),
+    )
     if len(containing) == 1:
         return containing[0]
     close = [names[name] for name in get_close_matches(wanted, names, n=10, cutoff=0.5)]

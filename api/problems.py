@@ -35,6 +35,11 @@ _CODES = {
     429: "rate_limited",
     503: "not_ready",
 }
+_HINTS = {
+    404: "See /docs for all addresses.",
+    405: "See /docs for the method of each address.",
+}
+"""Where the framework refuses, which knows none."""
 
 
 class ProblemError(Exception):
@@ -144,7 +149,8 @@ def problem_of(fault: Exception) -> Problem:
         return _problem(422, _CODES[422], detail, hint="See /openapi.json.", errors=errors)
     if isinstance(fault, HTTPException):
         code = _CODES.get(fault.status_code, "error")
-        return _problem(fault.status_code, code, str(fault.detail))
+        hint = _HINTS.get(fault.status_code, "")
+        return _problem(fault.status_code, code, str(fault.detail), hint=hint)
     raise fault
 
 

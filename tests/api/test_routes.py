@@ -218,6 +218,12 @@ async def test_an_ambiguous_or_misspelt_model_gets_suggestions(
         assert response.json()["suggestions"]
 
 
+async def test_suggestions_begin_as_what_was_asked(client: httpx.AsyncClient) -> None:
+    found = await problem(client, "/api/v1/recommend", 404, model="llama")
+
+    assert all(name.startswith("llama-") for name in found["suggestions"])
+
+
 async def test_an_unknown_model_is_a_problem(client: httpx.AsyncClient) -> None:
     found = await problem(client, "/api/v1/recommend", 404, model="zzzzzz")
 
