@@ -18,10 +18,14 @@ from api import export_schemas as shown
 from api.archive import Archive, KeptRelease, RowChange
 from api.encoding import encoded
 from api.exports import LICENCE
+from api.grid.readings import HISTORY_SPAN
 from api.problems import ProblemError
+from api.reference_routes import Zone, place_named
+from api.reference_schemas import GridSignals
 from api.release import ATTRIBUTION, Holder
 from api.routes import PROBLEMS, current, respond
 from api.schemas import Answer
+from api.signals import kept_signals, signals_answer
 from protocol.errors import StoreError
 
 Cursor = Annotated[str, Field(max_length=100)]
@@ -45,6 +49,7 @@ def build_archive_routes(holder: Holder, archive: Archive | None) -> APIRouter:
     router = APIRouter(tags=["past"], responses=PROBLEMS)
     _add_releases(router, holder, archive)
     _add_changes(router, holder, archive)
+    _add_signals(router, holder, archive)
     return router
 
 
@@ -125,6 +130,20 @@ def _add_changes(router: APIRouter, holder: Holder, archive: Archive | None) -> 
             meta=release.meta(),
         )
         return _sent(request, answer)
+
+
+def _add_signals(router: APIRouter, holder: Holder, archive: Archive | None) -> None:
+    @router.get(
+        "/api/v1/grid/{zone}/signals",
+        response_model=GridSignals,
+        summary="What was reported beside the lifecycle average: marginal, direct, production",
+    )
+    def signals(request: Request, zone: Zone) -> Response:
+        release = current(holder)
+        place = place_named(release, zone)
+        with asking(archive) as past:
+            kept = kept_signals(past, place.zone, holder.now() - HISTORY_SPAN)
+        return _sent(request, signals_answer(release, place, kept))
 
 
 @contextmanager

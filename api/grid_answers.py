@@ -10,6 +10,7 @@ from api.grid.shape import day_curve
 from api.present import grid_factor
 from api.release import Release
 from api.schemas import Answer
+from api.signals import shown_reading
 from protocol.messages import Status
 
 MONTHS = 12
@@ -96,19 +97,7 @@ def history_answer(release: Release, place: Place) -> bytes:
     return _json(
         shown.GridHistory(
             zone=place.zone,
-            readings=[
-                shown.ReadingAnswer(
-                    start=reading.start,
-                    end=reading.end,
-                    intensity_g_per_kwh=rounded(reading.intensity_g_per_kwh),
-                    signal=reading.signal,
-                    basis=reading.basis,
-                    is_estimated=reading.is_estimated,
-                    source=reading.source,
-                    licence=reading.licence,
-                )
-                for reading in open_ones
-            ],
+            readings=[shown_reading(reading) for reading in open_ones],
             withheld=len(readings) - len(open_ones),
             errors=method_errors(release, place),
             meta=release.meta(),

@@ -221,6 +221,19 @@ class GridHistory(Answer):
     meta: Meta
 
 
+class GridSignals(Answer):
+    """Readings of the last 31 days that enter no footprint: marginal, direct, production."""
+
+    zone: str
+    newest: list[ReadingAnswer]
+    """The newest of each source and signal."""
+    readings: list[ReadingAnswer]
+    """All that their source allows to be passed on in bulk, oldest first."""
+    withheld: int
+    """Readings that the source does not allow to be passed on."""
+    meta: Meta
+
+
 class SciAnswer(Answer):
     """The software carbon intensity of a row (SCI for AI, consumer's boundary: operation)."""
 

@@ -151,7 +151,7 @@ class Store(Database):
         """Grid readings from a moment on, oldest first."""
         query = sa.select(GridReadingRow).where(GridReadingRow.start >= start)
         with self.reading() as session:
-            return tuple(map(_reading, session.scalars(query.order_by(GridReadingRow.start))))
+            return tuple(map(reading_of, session.scalars(query.order_by(GridReadingRow.start))))
 
 
 def _stored(row: LogEntryRow) -> StoredEntry:
@@ -166,7 +166,8 @@ def _stored(row: LogEntryRow) -> StoredEntry:
     )
 
 
-def _reading(row: GridReadingRow) -> Reading:
+def reading_of(row: GridReadingRow) -> Reading:
+    """A reading as it was kept."""
     return Reading(
         zone=ZoneId(row.zone),
         start=utc(row.start),

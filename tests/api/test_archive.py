@@ -13,10 +13,11 @@ import pytest
 from api import export_schemas as shown
 from api.app import create_app
 from api.archive import Archive
-from api.catalogue import Catalogue
+from api.catalogue import Catalogue, ZoneId
+from api.grid.intensity import Reading
 from api.prices import NoPrices
 from api.refresh import Sources, refresh
-from api.release import Holder
+from api.release import Holder, Release
 from api.store import Store
 from protocol.errors import StoreError
 from tests.support.refreshing import NoReadings, ReleaseList, StaticLogs
@@ -206,3 +207,42 @@ async def test_an_archive_that_fails_is_a_problem_and_the_ranking_goes_on(
 
     assert (broken.status_code, broken.json()["code"]) == (503, "archive_unavailable")
     assert ranking.status_code == 200
+
+
+async def test_signals_beside_the_average_are_shown_apart(release: Release, store: Store) -> None:
+    hour = NOW.replace(minute=0, second=0, microsecond=0)
+
+    def reading(back: int, signal: str, basis: str, source: str, *, is_open: bool) -> Reading:
+        return Reading(
+            zone=ZoneId("NL"),
+            start=hour - back * HOUR,
+            end=hour - (back - 1) * HOUR,
+            intensity_g_per_kwh=100.0 + back,
+            basis=basis,
+            signal=signal,
+            is_estimated=False,
+            source=source,
+            licence="terms",
+            is_redistributable=is_open,
+        )
+
+    store.keep_readings(
+        [
+            reading(2, "marginal", "direct", "WattTime v3", is_open=False),
+            reading(3, "marginal", "direct", "WattTime v3", is_open=False),
+            reading(2, "average", "lifecycle-production", "EIA-930", is_open=True),
+            reading(2, "average", "lifecycle", "Electricity Maps v3", is_open=False),
+        ]
+    )
+    holder = Holder(clock=lambda: NOW)
+    holder.swap(release)
+    transport = httpx.ASGITransport(app=create_app(holder, archive=Archive.beside(store)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as opened:
+        found = await get(opened, "/api/v1/grid/eu-netherlands/signals")
+
+    assert [(each["source"], each["intensity_g_per_kwh"]) for each in found["newest"]] == [
+        ("EIA-930", 102.0),
+        ("WattTime v3", 102.0),
+    ]
+    assert [each["basis"] for each in found["readings"]] == ["lifecycle-production"]
+    assert found["withheld"] == 2
