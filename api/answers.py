@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Protocol
 
 from api import schemas
@@ -17,6 +18,7 @@ from api.problems import ProblemError
 from api.ranking import Filters, Ranked, Sort
 from api.recommend import BestHour, NoOption, Reason, best_hour, recommend, unsold
 from api.release import Release
+from protocol.messages import Status
 
 
 class RankingQuery(Protocol):
@@ -60,11 +62,11 @@ def page_answer(
     page = release.index.page(
         filters, sort=query.sort, period=query.period, start=start, limit=query.limit
     )
-    end = start + len(page.items)
+    end = start + len(page.positions)
     return _object(
         query=understood_json,
         total=b"%d" % page.total,
-        rows=release.rows_json(page.items, query.period),
+        rows=release.page_json(page, query.period),
         next=_json(page_cursor(end, release.id)) if end < page.total else b"null",
         regime_note=_REGIME_NOTES_JSON[filters.regime],
         meta=release.meta_json(),
@@ -145,24 +147,36 @@ def row_answer(item: Ranked, period: Period) -> schemas.RowAnswer:
 
 def understood(filters: Filters, query: RankingQuery) -> bytes:
     """The question as it was understood, in JSON; questions that mean the same give the same."""
-    price = filters.max_price_usd_per_mtok
-    return _json(
-        {
-            "regime": filters.regime,
-            "access": filters.access,
-            "status": sorted(filters.statuses),
-            "period": query.period,
-            "sort": query.sort,
-            "family": sorted(filters.families),
-            "model": sorted(filters.models),
-            "provider": sorted(filters.providers),
-            "place": sorted(filters.places),
-            "certainty": sorted(filters.certainties),
-            "max_price": None if price is None else str(price),
-            "min_speed": filters.min_speed_tokens_per_second,
-            "limit": query.limit,
-        }
+    price, speed = filters.max_price_usd_per_mtok, filters.min_speed_tokens_per_second
+    return b'%b,"family":%b,"model":%b,"provider":%b,"place":%b,"certainty":%b,%b' % (
+        _understood_view(
+            filters.regime, filters.access, filters.statuses, query.period, query.sort
+        ),
+        _names(filters.families),
+        _names(filters.models),
+        _names(filters.providers),
+        _names(filters.places),
+        _names(filters.certainties),
+        b'"max_price":%b,"min_speed":%b,"limit":%d}'
+        % (
+            b"null" if price is None else b'"%b"' % str(price).encode(),
+            b"null" if speed is None else _json(speed),
+            query.limit,
+        ),
     )
+
+
+@lru_cache(maxsize=1_024)
+def _understood_view(
+    regime: Regime, access: Access | None, statuses: frozenset[Status], period: Period, sort: Sort
+) -> bytes:
+    """The part of a question that has few values, without its closing brace."""
+    view = {"regime": regime, "access": access, "status": sorted(statuses)}
+    return _json({**view, "period": period, "sort": sort})[:-1]
+
+
+def _names(values: frozenset[str]) -> bytes:
+    return _json(sorted(values)) if values else b"[]"
 
 
 def _nothing(name: str, filters: Filters, nothing: NoOption) -> ProblemError:

@@ -10,10 +10,9 @@ from typing import TypeVar
 
 from api.catalogue import Access, Certainty, ModelSlug
 from api.energy import Regime
-from api.footprint import Estimate
 from api.grid.intensity import Period
 from api.offerings import Row
-from api.ranking import Filters, Ranked, Sort, place_keys, rank_span, sort_key
+from api.ranking import Filters, Sort, place_keys, rank_span, sort_key
 from protocol.messages import Status
 
 Facet = tuple[str, str]
@@ -26,7 +25,12 @@ _Kind = tuple[Regime, Status, bool, Access]
 class Page:
     """A stretch of a ranking."""
 
-    items: tuple[Ranked, ...]
+    start: int
+    """Rows before it."""
+    positions: Sequence[int]
+    """Its rows in order, by their position in the index."""
+    spans: Sequence[tuple[int, int]]
+    """First and last rank that each may hold, from 1."""
     total: int
     """Rows of the whole ranking."""
 
@@ -67,14 +71,19 @@ class Index:
             for sort in Sort
             for period in Period
         }
-        self._carbon = {
-            period: Column(self.rows, partial(_carbon, period=period)) for period in Period
-        }
+        self._lows, self._highs = (
+            {period: Column(self.rows, partial(end, period=period)) for period in Period}
+            for end in (_low, _high)
+        )
 
     def row_named(self, name: str) -> Row | None:
         """The row of that id."""
         position = self._position.get(name)
         return None if position is None else self.rows[position]
+
+    def position_of(self, row: Row) -> int:
+        """Where a row of this index stands."""
+        return self._position[row.id]
 
     def rows_of(self, model: ModelSlug) -> Sequence[Row]:
         """All rows of one model."""
@@ -100,18 +109,15 @@ class Index:
     def page(self, filters: Filters, *, sort: Sort, period: Period, start: int, limit: int) -> Page:
         """Rows of a ranking from a place on, first place 0."""
         admitted = self.admitted(filters)
-        carbon = self._carbon[period]
-        order = sorted(admitted, key=self._keys[(sort, period)].__getitem__)
-        lows = sorted([carbon[position].low for position in admitted])
-        highs = sorted([carbon[position].high for position in admitted])
+        low_of, high_of = self._lows[period], self._highs[period]
+        lows = sorted([low_of[position] for position in admitted])
+        highs = sorted([high_of[position] for position in admitted])
+        shown = sorted(admitted, key=self._keys[(sort, period)].__getitem__)[start : start + limit]
         return Page(
-            items=tuple(
-                [
-                    Ranked(self.rows[position], rank, *rank_span(carbon[position], lows, highs))
-                    for rank, position in enumerate(order[start : start + limit], start + 1)
-                ]
-            ),
-            total=len(order),
+            start=start,
+            positions=shown,
+            spans=[rank_span(low_of[one], high_of[one], lows, highs) for one in shown],
+            total=len(admitted),
         )
 
     def _first(self, positions: set[int]) -> Row:
@@ -144,8 +150,12 @@ def _grouped(rows: Sequence[Row], key: Callable[[Row], Value]) -> Mapping[Value,
     return found
 
 
-def _carbon(row: Row, period: Period) -> Estimate:
-    return row.carbon[period].total
+def _low(row: Row, period: Period) -> float:
+    return row.carbon[period].total.low
+
+
+def _high(row: Row, period: Period) -> float:
+    return row.carbon[period].total.high
 
 
 def _kind(row: Row) -> _Kind:

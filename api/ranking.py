@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from api.catalogue import Access, Certainty
 from api.energy import Regime
-from api.footprint import Estimate
 from api.grid.intensity import Period
 from api.offerings import Row
 from protocol.messages import Status
@@ -110,27 +109,30 @@ def ranked(rows: Sequence[Row], *, sort: Sort, period: Period) -> tuple[Ranked, 
     intervals overlap are not told apart. It is stated for carbon whatever the order is.
     """
     ordered = sorted(rows, key=lambda row: (sort_key(row, sort, period), row.id))
-    intervals = [row.carbon[period].total for row in rows]
-    lows = sorted(interval.low for interval in intervals)
-    highs = sorted(interval.high for interval in intervals)
+    intervals = [row.carbon[period].total for row in ordered]
+    lows = sorted([interval.low for interval in intervals])
+    highs = sorted([interval.high for interval in intervals])
+    spans = [rank_span(interval.low, interval.high, lows, highs) for interval in intervals]
     return tuple(
-        Ranked(row=row, rank=position, rank_low=span[0], rank_high=span[1])
-        for position, row in enumerate(ordered, start=1)
-        for span in [rank_span(row.carbon[period].total, lows, highs)]
+        Ranked(row, rank, *span)
+        for rank, (row, span) in enumerate(zip(ordered, spans, strict=True), start=1)
     )
 
 
-def rank_span(interval: Estimate, lows: list[float], highs: list[float]) -> tuple[int, int]:
+def rank_span(
+    low: float, high: float, lows: Sequence[float], highs: Sequence[float]
+) -> tuple[int, int]:
     """First and last rank that an interval may hold among others, its own included.
 
     Args:
-        interval: The row's carbon.
+        low: Lower end of the row's carbon.
+        high: Its upper end.
         lows: Lower ends of all intervals, in order.
         highs: Upper ends of all intervals, in order.
     """
-    surely_better = bisect_left(highs, interval.low)
-    possibly_better = bisect_right(lows, interval.high) - 1
-    return 1 + surely_better, 1 + possibly_better
+    surely_better = bisect_left(highs, low)
+    possibly_as_good = bisect_right(lows, high)
+    return 1 + surely_better, possibly_as_good
 
 
 def sort_key(row: Row, sort: Sort, period: Period) -> float | Decimal:

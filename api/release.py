@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from api import schemas
@@ -18,7 +19,7 @@ from api.energy import EnergyFigure
 from api.footprint import METHODOLOGY_VERSION
 from api.grid.intensity import Period
 from api.grid.ladder import Ladder
-from api.index import Index
+from api.index import Column, Index, Page
 from api.network import SignedRecord
 from api.offerings import Row, Table
 from api.present import ACCOUNTING, BOUNDARY, SCOPE, row_body
@@ -33,6 +34,7 @@ ATTRIBUTION = [
     "genai-prices and litellm price files (MIT)",
 ]
 _ANSWERS_KEPT = 512
+_RANKS = b',"rank":%d,"rank_low":%d,"rank_high":%d}'
 Target = tuple[str, bytes]
 """Path and raw query of a request."""
 Key = TypeVar("Key")
@@ -60,7 +62,6 @@ class Release:
     index: Index
     """The table's rows by what can be asked of them."""
     _made: dict[Hashable, object] = field(default_factory=dict)
-    _fragments: dict[Period, dict[str, bytes]] = field(default_factory=dict)
     _answers: dict[str, Encoded] = field(default_factory=dict)
     _hot: dict[Target, Encoded] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -111,8 +112,18 @@ class Release:
     def _meta(self) -> Encoded:
         return self.answer("meta", lambda: self.meta().model_dump_json().encode())
 
+    def page_json(self, page: Page, period: Period) -> list[bytes]:
+        """A page of a ranking as a JSON list, in pieces: it is long, and copied only once."""
+        fragments = self._fragments(period)
+        pieces = [b"["]
+        for rank, position in enumerate(page.positions, page.start + 1):
+            low, high = page.spans[rank - page.start - 1]
+            pieces += (fragments[position], _RANKS % (rank, low, high), b",")
+        pieces[-1] = b"]" if page.positions else b"[]"
+        return pieces
+
     def rows_json(self, items: Sequence[Ranked], period: Period) -> list[bytes]:
-        """Rows of a ranking as a JSON list, in pieces: a page is long, and copied only once."""
+        """Rows of a ranking as a JSON list, in pieces."""
         pieces = [b"["]
         for item in items:
             pieces += (*self.row_json(item, period), b",")
@@ -121,10 +132,15 @@ class Release:
 
     def row_json(self, item: Ranked, period: Period) -> tuple[bytes, bytes]:
         """One row of a ranking as JSON, in pieces."""
-        held = self._fragments.setdefault(period, {})
-        fragment = held.get(item.row.id) or _fragment(held, item.row, period)
-        ranks = (item.rank, item.rank_low, item.rank_high)
-        return fragment, b',"rank":%d,"rank_low":%d,"rank_high":%d}' % ranks
+        fragment = self._fragments(period)[self.index.position_of(item.row)]
+        return fragment, _RANKS % (item.rank, item.rank_low, item.rank_high)
+
+    def _fragments(self, period: Period) -> Column[bytes]:
+        """Rows without their ranks and closing brace."""
+        return self.once(
+            ("fragments", period),
+            lambda: Column(self.index.rows, partial(_fragment, period=period)),
+        )
 
     def answer(
         self,
@@ -180,10 +196,8 @@ def _with_index(told: dict[str, Any]) -> Release:
     return Release(index=Index(told["table"].rows), **told)
 
 
-def _fragment(held: dict[str, bytes], row: Row, period: Period) -> bytes:
-    """A row without its ranks and its closing brace, kept with the others of the period."""
-    found = held[row.id] = row_body(row, period).model_dump_json().encode()[:-1]
-    return found
+def _fragment(row: Row, period: Period) -> bytes:
+    return row_body(row, period).model_dump_json().encode()[:-1]
 
 
 def utc_now() -> datetime:

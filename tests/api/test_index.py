@@ -54,7 +54,11 @@ def test_a_page_is_a_stretch_of_the_whole_ranking(
 
     page = release.index.page(filters, sort=sort, period=period, start=start, limit=limit)
 
-    assert page.items == whole[start : start + limit]
+    rows = [release.index.rows[position] for position in page.positions]
+    shown = whole[start : start + limit]
+    assert rows == [item.row for item in shown]
+    assert list(page.spans) == [(item.rank_low, item.rank_high) for item in shown]
+    assert page.start == start
     assert page.total == len(whole)
 
 
