@@ -30,7 +30,12 @@ from protocol.errors import StoreError
 
 Cursor = Annotated[str, Field(max_length=100)]
 ReleaseName = Annotated[
-    str, Path(pattern=r"^(latest|[0-9]{4}-[0-9]{2}-[0-9]{2}(-[0-9a-f]{8})?)$", max_length=40)
+    str,
+    Path(
+        pattern=r"^(latest|[0-9]{4}-[0-9]{2}-[0-9]{2}(-[0-9a-f]{8})?)$",
+        max_length=40,
+        description="Its id, its day (the newest of that day) or `latest`.",
+    ),
 ]
 LATEST = "latest"
 
@@ -38,10 +43,12 @@ LATEST = "latest"
 class PastQuery(BaseModel):
     """Parameters of a list that goes back in time."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
+    """Entries on a page."""
     cursor: Cursor | None = None
+    """`next` of the page before."""
 
 
 def build_archive_routes(holder: Holder, archive: Archive | None) -> APIRouter:
@@ -54,7 +61,7 @@ def build_archive_routes(holder: Holder, archive: Archive | None) -> APIRouter:
 
 
 def _add_releases(router: APIRouter, holder: Holder, archive: Archive | None) -> None:
-    @router.get("/api/v1/releases", response_model=shown.Releases)
+    @router.get("/api/v1/releases", response_model=shown.Releases, summary="Every kept release")
     def releases(request: Request, query: Annotated[PastQuery, Query()]) -> Response:
         release = current(holder)
         before = _moment(_cursor_text(query.cursor)) if query.cursor else None
@@ -114,7 +121,10 @@ def _add_changes(router: APIRouter, holder: Holder, archive: Archive | None) -> 
         summary="How a row of the ranking changed since it is known",
     )
     def history(
-        request: Request, row: Annotated[str, Path(min_length=1, max_length=300)]
+        request: Request,
+        row: Annotated[
+            str, Path(min_length=1, max_length=300, description="`id` of a row, also a former one.")
+        ],
     ) -> Response:
         release = current(holder)
         with asking(archive) as past:

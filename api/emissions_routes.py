@@ -23,12 +23,12 @@ from api.schemas import Answer
 
 HOUR = timedelta(hours=1)
 MAX_HOURS = 31 * 24
-Location = Annotated[str, Query(min_length=1, max_length=40)]
-Locations = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=40)]], Query(max_length=20)
-]
-Moment = Annotated[datetime | None, Query()]
+_WHERE = "A place, a grid zone or a provider's region; /locations lists them."
 Name = Annotated[str, Field(min_length=1, max_length=40)]
+Location = Annotated[str, Query(min_length=1, max_length=40, description=_WHERE)]
+Locations = Annotated[list[Name], Query(max_length=20, description=_WHERE)]
+Start = Annotated[datetime | None, Query(description="First hour; now where it is left out.")]
+End = Annotated[datetime | None, Query(description="End, exclusive; an hour after the start.")]
 WindowMinutes = Annotated[int | None, Field(ge=1, le=24 * 60)]
 
 
@@ -120,36 +120,36 @@ def build_emissions_routes(holder: Holder) -> APIRouter:
 
 
 def _add_observed(router: APIRouter, holder: Holder) -> None:
-    @router.get("/emissions/bylocation")
+    @router.get("/emissions/bylocation", summary="Intensity of a location, hour by hour")
     def by_location(
         location: Location,
-        time: Moment = None,
-        toTime: Moment = None,  # noqa: N803
+        time: Start = None,
+        toTime: End = None,  # noqa: N803
     ) -> list[EmissionsData]:
         release = current(holder)
         return _span(release, location, time or holder.now(), toTime)
 
-    @router.get("/emissions/bylocations")
+    @router.get("/emissions/bylocations", summary="Intensity of several locations")
     def by_locations(
         location: Locations,
-        time: Moment = None,
-        toTime: Moment = None,  # noqa: N803
+        time: Start = None,
+        toTime: End = None,  # noqa: N803
     ) -> list[EmissionsData]:
         release = current(holder)
         start = time or holder.now()
         return [item for name in location for item in _span(release, name, start, toTime)]
 
-    @router.get("/emissions/bylocations/best")
+    @router.get("/emissions/bylocations/best", summary="The cleanest hours among several locations")
     def best(
         location: Locations,
-        time: Moment = None,
-        toTime: Moment = None,  # noqa: N803
+        time: Start = None,
+        toTime: End = None,  # noqa: N803
     ) -> list[EmissionsData]:
         found = by_locations(location, time, toTime)
         lowest = min((item.rating for item in found), default=None)
         return [item for item in found if item.rating == lowest]
 
-    @router.get("/locations")
+    @router.get("/locations", summary="Locations that can be asked for")
     def locations() -> dict[str, LocationAnswer]:
         catalogue = current(holder).catalogue
         names = [*catalogue.places, *(region.name for region in catalogue.regions)]
@@ -157,12 +157,18 @@ def _add_observed(router: APIRouter, holder: Holder) -> None:
 
 
 def _add_computed(router: APIRouter, holder: Holder) -> None:
-    @router.get("/emissions/forecasts/current")
+    @router.get(
+        "/emissions/forecasts/current", summary="The next 24 hours, and the cleanest window"
+    )
     def forecast(
         location: Locations,
-        dataStartAt: Moment = None,  # noqa: N803
-        dataEndAt: Moment = None,  # noqa: N803
-        windowSize: Annotated[WindowMinutes, Query()] = None,  # noqa: N803
+        dataStartAt: Start = None,  # noqa: N803
+        dataEndAt: Annotated[  # noqa: N803
+            datetime | None, Query(description="End, exclusive; 24 hours from now.")
+        ] = None,
+        windowSize: Annotated[  # noqa: N803
+            WindowMinutes, Query(description="Minutes that the work takes; whole hours.")
+        ] = None,
     ) -> list[EmissionsForecast]:
         release, now = current(holder), holder.now()
         first = _hour(now)
@@ -171,17 +177,23 @@ def _add_computed(router: APIRouter, holder: Holder) -> None:
         asked = _Window(start=start, end=end, minutes=windowSize, requested=now)
         return [_forecast(release, name, asked, now) for name in location]
 
-    @router.post("/emissions/forecasts/batch", responses=BODY_PROBLEMS)
+    @router.post(
+        "/emissions/forecasts/batch", responses=BODY_PROBLEMS, summary="Forecasts of stated windows"
+    )
     def forecasts(body: ForecastBatch) -> list[EmissionsForecast]:
         release, now = current(holder), holder.now()
         return [_forecast(release, item.location, _window(item), now) for item in body]
 
-    @router.get("/emissions/average-carbon-intensity")
+    @router.get("/emissions/average-carbon-intensity", summary="Mean intensity of a span")
     def average(location: Location, startTime: datetime, endTime: datetime) -> AverageIntensity:  # noqa: N803
         wanted = AverageRequest(location=location, startTime=startTime, endTime=endTime)
         return _average(current(holder), wanted)
 
-    @router.post("/emissions/average-carbon-intensity/batch", responses=BODY_PROBLEMS)
+    @router.post(
+        "/emissions/average-carbon-intensity/batch",
+        responses=BODY_PROBLEMS,
+        summary="Mean intensities of stated spans",
+    )
     def averages(body: AverageBatch) -> list[AverageIntensity]:
         release = current(holder)
         return [_average(release, item) for item in body]

@@ -35,7 +35,12 @@ def build_export_routes(holder: Holder) -> APIRouter:
     _add_files(router, holder)
     _add_descriptions(router, holder)
 
-    @router.get("/api/v1/methodology", response_model=Methodology, tags=["reference"])
+    @router.get(
+        "/api/v1/methodology",
+        response_model=Methodology,
+        tags=["reference"],
+        summary="How figures come about, for machines",
+    )
     def methodology(request: Request) -> Response:
         release = current(holder)
         answer = release.answer("methodology", lambda: methodology_answer(release))
@@ -54,19 +59,26 @@ def _add_files(router: APIRouter, holder: Holder) -> None:
     @router.get(
         "/api/v1/export.csv",
         response_class=Response,
+        summary="A whole ranking as CSV",
         responses={200: {"content": {"text/csv": {}}}},
         tags=["use"],
     )
     def as_csv(request: Request, query: Annotated[LeaderboardQuery, Query()]) -> Response:
         return send(request, query, export_csv, CSV)
 
-    @router.get("/api/v1/export.json", response_model=Export, tags=["use"])
+    @router.get(
+        "/api/v1/export.json",
+        response_model=Export,
+        tags=["use"],
+        summary="A whole ranking as JSON",
+    )
     def as_json(request: Request, query: Annotated[LeaderboardQuery, Query()]) -> Response:
         return send(request, query, export_json, "application/json")
 
     @router.get(
         "/api/v1/export.parquet",
         response_class=Response,
+        summary="A whole ranking as Parquet",
         responses={200: {"content": {PARQUET: {}}}},
         tags=["use"],
     )
@@ -75,22 +87,31 @@ def _add_files(router: APIRouter, holder: Holder) -> None:
 
 
 def _add_descriptions(router: APIRouter, holder: Holder) -> None:
-    def add(path: str, media_type: str, build: Callable[[Release, str], Document]) -> None:
+    def add(path: str, summary: str, build: Callable[[Release, str], Document]) -> None:
         @router.get(
             path,
             response_class=Response,
-            responses={200: {"content": {media_type: {}}}},
+            responses={200: {"content": {JSON_LD: {}}}},
             tags=["reference"],
             name=path,
+            summary=summary,
         )
         def describe(request: Request) -> Response:
             release = current(holder)
             document = build(release, str(request.base_url).rstrip("/"))
-            return respond(request, encoded(document.encoded(), media_type))
+            return respond(request, encoded(document.encoded(), JSON_LD))
 
-    add("/croissant.json", JSON_LD, lambda release, base: croissant(release, base, digest(release)))
-    add("/api/v1/dataset.jsonld", JSON_LD, dataset)
-    add("/api/v1/term.jsonld", JSON_LD, lambda *_: defined_term())
+    add(
+        "/croissant.json",
+        "The data as a Croissant 1.0 dataset",
+        lambda release, base: croissant(release, base, digest(release)),
+    )
+    add("/api/v1/dataset.jsonld", "The data as a schema.org Dataset", dataset)
+    add(
+        "/api/v1/term.jsonld",
+        "The CASRAI term that footprints are instances of",
+        lambda *_: defined_term(),
+    )
 
 
 def digest(release: Release) -> str:

@@ -44,36 +44,57 @@ from api.subnet_answers import (
 from api.units_of_use import Use
 from api.use_answers import compare_answer, footprint_answer
 
-Zone = Annotated[str, Path(min_length=1, max_length=40)]
+Zone = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=40,
+        description="A grid zone (`US-MIDA-PJM`), a place (`us-virginia`) or a provider's region "
+        "(`us-east-1`).",
+    ),
+]
 RowId = Annotated[str, Field(min_length=1, max_length=300)]
+"""`id` of a row of the leaderboard."""
+ModelPath = Annotated[
+    str,
+    Path(min_length=1, max_length=100, description="A model's id, name or repository."),
+]
 MAX_COMPARED = 4
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ModelsQuery(_Strict):
     """Parameters of the list of models."""
 
     family: Name | None = None
+    """Such as `Llama`."""
 
 
 class FootprintQuery(_Strict):
     """Parameters of a footprint: a row of a ranking and how it is used."""
 
     row: RowId
+    """`id` of a row of the leaderboard."""
     period: Period = Period.YEAR
+    """Time that the grid intensity is of."""
     input_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """Of one query; priced only."""
     output_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 300
+    """Of one query."""
     queries_per_day: Annotated[int, Field(ge=1, le=10_000_000_000)] = 1_000
+    """Over a month of 30.4375 days."""
 
 
 class CompareQuery(_Strict):
     """Parameters of a comparison."""
 
     row: Annotated[list[RowId], Field(min_length=2, max_length=MAX_COMPARED)]
+    """`id` of two to four rows of one regime."""
     period: Period = Period.YEAR
+    """Time that the grid intensities are of."""
 
 
 def build_reference_routes(holder: Holder) -> APIRouter:
@@ -88,7 +109,11 @@ def build_reference_routes(holder: Holder) -> APIRouter:
 
 def _add_models(router: APIRouter, holder: Holder) -> None:
     @router.get(
-        "/api/v1/models", response_model=shown.Models, responses=PROBLEMS, tags=["reference"]
+        "/api/v1/models",
+        response_model=shown.Models,
+        responses=PROBLEMS,
+        tags=["reference"],
+        summary="All models with what is known of each",
     )
     def models(request: Request, query: Annotated[ModelsQuery, Query()]) -> Response:
         release = current(holder)
@@ -101,10 +126,9 @@ def _add_models(router: APIRouter, holder: Holder) -> None:
         response_model=shown.ModelDetail,
         responses=PROBLEMS,
         tags=["reference"],
+        summary="Every energy figure of a model, method by method",
     )
-    def model(
-        request: Request, name: Annotated[str, Path(min_length=1, max_length=100)]
-    ) -> Response:
+    def model(request: Request, name: ModelPath) -> Response:
         release = current(holder)
         slug = resolve(release, name)
         return respond(
@@ -113,24 +137,34 @@ def _add_models(router: APIRouter, holder: Holder) -> None:
 
 
 def _add_places(router: APIRouter, holder: Holder) -> None:
-    def add(name: str, schema: type[Answer], build: Callable[[Release], bytes]) -> None:
+    def add(
+        name: str, schema: type[Answer], build: Callable[[Release], bytes], summary: str
+    ) -> None:
         @router.get(
             f"/api/v1/{name}",
             response_model=schema,
             responses=PROBLEMS,
             tags=["reference"],
             name=name.replace("/", "_"),
+            summary=summary,
         )
         def look_up(request: Request) -> Response:
             release = current(holder)
             return respond_hot(request, release, release.answer(name, lambda: build(release)))
 
-    add("providers", shown.Providers, providers_answer)
-    add("regions", shown.Regions, regions_answer)
-    add("sources", shown.Sources, sources_answer)
-    add("subnet/validators", Validators, validators_answer)
-    add("subnet/rounds", Rounds, rounds_answer)
-    add("subnet/miners", Miners, miners_answer)
+    add("providers", shown.Providers, providers_answer, "Who sells models by the token")
+    add(
+        "regions", shown.Regions, regions_answer, "Providers' regions with place, grid zone and PUE"
+    )
+    add(
+        "sources",
+        shown.Sources,
+        sources_answer,
+        "Where figures come from, with licences and states",
+    )
+    add("subnet/validators", Validators, validators_answer, "Validators whose logs are read")
+    add("subnet/rounds", Rounds, rounds_answer, "What the network measured, round by round")
+    add("subnet/miners", Miners, miners_answer, "Miners as the logs show them")
 
 
 def _add_grid(router: APIRouter, holder: Holder) -> None:
@@ -138,6 +172,7 @@ def _add_grid(router: APIRouter, holder: Holder) -> None:
         name: str,
         schema: type[Answer],
         build: Callable[[Release, Place, datetime], bytes],
+        summary: str,
     ) -> None:
         @router.get(
             f"/api/v1/grid/{{zone}}/{name}",
@@ -145,6 +180,7 @@ def _add_grid(router: APIRouter, holder: Holder) -> None:
             responses=PROBLEMS,
             tags=["grid"],
             name=f"grid_{name}",
+            summary=summary,
         )
         def grid(request: Request, zone: Zone) -> Response:
             release, now = current(holder), holder.now()
@@ -152,10 +188,15 @@ def _add_grid(router: APIRouter, holder: Holder) -> None:
             key = f"grid/{place.zone}/{name}/{now:%Y%m%d%H}"
             return respond(request, release.answer(key, lambda: build(release, place, now)))
 
-    add("latest", shown.GridNow, latest_answer)
-    add("forecast", shown.GridForecast, forecast_answer)
-    add("typical-day", shown.TypicalDay, typical_day_answer)
-    add("history", shown.GridHistory, lambda release, place, _: history_answer(release, place))
+    add("latest", shown.GridNow, latest_answer, "Intensity now, over 30 days and over the year")
+    add("forecast", shown.GridForecast, forecast_answer, "The next 24 hours")
+    add("typical-day", shown.TypicalDay, typical_day_answer, "Month by hour of a typical year")
+    add(
+        "history",
+        shown.GridHistory,
+        lambda release, place, _: history_answer(release, place),
+        "What live sources reported in the last 31 days",
+    )
 
 
 def _add_uses(router: APIRouter, holder: Holder) -> None:
@@ -164,6 +205,7 @@ def _add_uses(router: APIRouter, holder: Holder) -> None:
         response_model=shown.FootprintAnswer,
         responses=PROBLEMS,
         tags=["use"],
+        summary="Inference carbon footprint of a stated use: per query and per month",
     )
     def footprint(request: Request, query: Annotated[FootprintQuery, Query()]) -> Response:
         release = current(holder)
@@ -180,7 +222,11 @@ def _add_uses(router: APIRouter, holder: Holder) -> None:
         )
 
     @router.get(
-        "/api/v1/compare", response_model=shown.Comparison, responses=PROBLEMS, tags=["use"]
+        "/api/v1/compare",
+        response_model=shown.Comparison,
+        responses=PROBLEMS,
+        tags=["use"],
+        summary="Two to four rows side by side, and whether they differ",
     )
     def compare(request: Request, query: Annotated[CompareQuery, Query()]) -> Response:
         release = current(holder)
