@@ -63,13 +63,20 @@ def page_answer(
         filters, sort=query.sort, period=query.period, start=start, limit=query.limit
     )
     end = start + len(page.positions)
-    return _object(
-        query=understood_json,
-        total=b"%d" % page.total,
-        rows=release.page_json(page, query.period),
-        next=_json(page_cursor(end, release.id)) if end < page.total else b"null",
-        regime_note=_REGIME_NOTES_JSON[filters.regime],
-        meta=release.meta_json(),
+    return b"".join(
+        (
+            b'{"query":',
+            understood_json,
+            b',"total":%d,"rows":' % page.total,
+            *release.page_json(page, query.period),
+            b',"next":',
+            _json(page_cursor(end, release.id)) if end < page.total else b"null",
+            b',"regime_note":',
+            _REGIME_NOTES_JSON[filters.regime],
+            b',"meta":',
+            release.meta_json(),
+            b"}",
+        )
     )
 
 

@@ -3,7 +3,7 @@
 Gives what `Filters.admits` and `ranked` give for the same question, for any number of rows.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -91,10 +91,19 @@ class Index:
 
     def admitted(self, filters: Filters, model: ModelSlug | None = None) -> list[int]:
         """Positions of the rows that the filters admit, in order; those of one model or all."""
-        wanted = [self._any_of(column, values) for column, values in _wanted(filters) if values]
+        kept = self._of_kind(filters)
         if model is not None:
-            wanted.append(self._any_of("model", (model,)))
-        found = sorted(self._of_kind(filters).intersection(*sorted(wanted, key=len)))
+            kept &= self._any_of("model", (model,))
+        for column, values in (
+            ("family", filters.families),
+            ("model", filters.models),
+            ("provider", filters.providers),
+            ("certainty", filters.certainties),
+            ("place", filters.places),
+        ):
+            if values:
+                kept &= self._any_of(column, values)
+        found = sorted(kept)
         most, least = filters.max_price_usd_per_mtok, filters.min_speed_tokens_per_second
         if most is not None:
             found = [position for position in found if self._prices[position] <= most]
@@ -173,11 +182,3 @@ _FACETS: Mapping[str, Callable[[Row], str]] = {
     "provider": lambda row: row.provider.id,
     "certainty": lambda row: row.certainty,
 }
-
-
-def _wanted(filters: Filters) -> Iterator[tuple[str, frozenset[str]]]:
-    yield "family", filters.families
-    yield "model", filters.models
-    yield "provider", filters.providers
-    yield "certainty", frozenset[str](filters.certainties)
-    yield "place", filters.places

@@ -72,7 +72,7 @@ _QUESTIONS = {
 }
 _LISTS: Mapping[type[BaseModel], frozenset[str]] = {
     form: frozenset(
-        name for name, field in form.model_fields.items() if get_origin(field.annotation) is list
+        name for name, field in form.model_fields.items() if get_origin(field.annotation) is tuple
     )
     for form in (LeaderboardQuery, RecommendQuery)
 }

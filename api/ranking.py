@@ -22,6 +22,9 @@ _APART = frozenset({Status.SIMULATED, Status.ESTIMATED})
 """Asked for by name and apart from the rest, so shortened workloads may show there."""
 
 
+_UNPRICED = Decimal("Infinity")
+
+
 class Sort(StrEnum):
     """What a ranking is ordered by, best first."""
 
@@ -139,7 +142,7 @@ def sort_key(row: Row, sort: Sort, period: Period) -> float | Decimal:
     """What a row is ordered by, lowest first; infinite where it is not known."""
     if sort is Sort.PRICE:
         price = row.price.blended_usd_per_mtok if row.price else None
-        return math.inf if price is None else price
+        return _UNPRICED if price is None else price
     if sort is Sort.SPEED:
         speed = row.figure.speed_tokens_per_second
         return math.inf if speed is None else -speed

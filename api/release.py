@@ -161,7 +161,7 @@ class Release:
         """
         held = self._answers.get(key)
         if held is None:
-            held = encoded(build(), media_type, self._tag(key) if is_named_by_key else None)
+            held = encoded(build(), media_type, self.tag(key.encode()) if is_named_by_key else None)
             self._keep(self._answers, key, held)
         return held
 
@@ -179,8 +179,9 @@ class Release:
         """Answer this very request from now on without looking at it again."""
         self._keep(self._hot, target, answer)
 
-    def _tag(self, key: str) -> str:
-        return hashlib.sha256(f"{self._meta().tag}{key}".encode()).hexdigest()[:16]
+    def tag(self, *parts: bytes) -> str:
+        """Names an answer that follows from the release and these parts of the question."""
+        return hashlib.sha256(b"\0".join((self._meta().tag.encode(), *parts))).hexdigest()[:16]
 
     def _keep(self, kept: dict[Key, Encoded], key: Key, answer: Encoded) -> None:
         with self._lock:

@@ -1,5 +1,6 @@
 """The HTTP face of a release: parse, look up, answer. No logic lives here."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, TypedDict
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import schemas
 from api.answers import page_answer, recommend_answer, understood
 from api.catalogue import Access, Certainty, ModelSlug, find_model
-from api.encoding import Encoded, outgoing
+from api.encoding import Encoded, encoded, outgoing
 from api.energy import Regime
 from api.grid.intensity import Period
 from api.problems import ProblemError
@@ -25,7 +26,7 @@ MAX_LIMIT = 200
 DEFAULT_LIMIT = 20
 """Rows of a page: 56 kB, each row with all its factors and their sources."""
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-Names = Annotated[list[Name], Field(max_length=20)]
+Names = Annotated[tuple[Name, ...], Field(max_length=20)]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 
 _PROBLEM = {
@@ -53,10 +54,10 @@ class _Selection(BaseModel):
 
     regime: Regime = Regime.SERVED
     access: Access | None = None
-    status: list[Status] = Field(default_factory=list, max_length=6)
-    provider: Names = Field(default_factory=list)
-    place: Names = Field(default_factory=list)
-    certainty: list[Certainty] = Field(default_factory=list, max_length=4)
+    status: Annotated[tuple[Status, ...], Field(max_length=6)] = ()
+    provider: Names = ()
+    place: Names = ()
+    certainty: Annotated[tuple[Certainty, ...], Field(max_length=4)] = ()
     period: Period = Period.YEAR
     max_price: Annotated[Decimal, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = None
     min_speed: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
@@ -65,8 +66,8 @@ class _Selection(BaseModel):
 class LeaderboardQuery(_Selection):
     """Parameters of the ranking."""
 
-    family: Names = Field(default_factory=list)
-    model: Names = Field(default_factory=list)
+    family: Names = ()
+    model: Names = ()
     sort: Sort = Sort.CARBON
     limit: Limit = DEFAULT_LIMIT
     cursor: Annotated[str, Field(max_length=100)] | None = None
@@ -121,11 +122,8 @@ def ranking(release: Release, query: LeaderboardQuery) -> Encoded:
     """
     filters = leaderboard_filters(release, query)
     asked = understood(filters, query)
-    return release.answer(
-        f"leaderboard?{query.cursor!r}&{asked.decode()}",
-        lambda: page_answer(release, query, filters, asked),
-        is_named_by_key=True,
-    )
+    body = page_answer(release, query, filters, asked)
+    return encoded(body, tag=release.tag(b"leaderboard", asked, (query.cursor or "").encode()))
 
 
 def recommendation(release: Release, query: RecommendQuery, now: datetime) -> Encoded:
@@ -136,8 +134,9 @@ def recommendation(release: Release, query: RecommendQuery, now: datetime) -> En
     """
     slug, filters = resolve(release, query.model), selection_filters(query)
     admitted = release.index.admitted(filters, model=slug)
+    key = f"recommend?{slug}&{now:%Y%m%d%H}&{query.period}&{admitted}"
     return release.answer(
-        f"recommend?{slug}&{now:%Y%m%d%H}&{query.period}&{admitted}",
+        key,
         lambda: recommend_answer(release, slug, filters, query.period, now),
         is_named_by_key=True,
     )
@@ -177,7 +176,7 @@ def leaderboard_filters(release: Release, query: LeaderboardQuery) -> Filters:
         access = Access.API
     return Filters(
         families=_lower(query.family),
-        models=frozenset(resolve(release, name) for name in query.model),
+        models=frozenset([resolve(release, name) for name in query.model]),
         **_shared(query, access),
     )
 
@@ -220,5 +219,8 @@ def respond_hot(request: Request, release: Release, answer: Encoded) -> Response
     return respond(request, answer)
 
 
-def _lower(values: list[str]) -> frozenset[str]:
-    return frozenset(value.strip().lower() for value in values)
+_ANY: frozenset[str] = frozenset()
+
+
+def _lower(values: Sequence[str]) -> frozenset[str]:
+    return frozenset([value.strip().lower() for value in values]) if values else _ANY
