@@ -84,7 +84,7 @@ def typical_day_answer(release: Release, place: Place, now: datetime) -> bytes:
             intensity_g_per_kwh=table,
             errors=method_errors(release, place),
             source=shape.source if shape else level.factor.source,
-            licence=level.factor.licence,
+            licence=shape.licence if shape else level.factor.licence,
             meta=release.meta(),
         )
     )
