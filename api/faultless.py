@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 
 class Faultless:
-    """Turns a fault of ours into a problem; its traceback goes to the log only."""
+    """Answers a fault of ours with a problem, as long as nothing else was sent."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -35,10 +35,10 @@ class Faultless:
             log.error("request failed", path=scope.get("path"), traceback=text)
             if has_started:
                 raise
-            await _fault()(scope, receive, send)
+            await _problem()(scope, receive, send)
 
 
-def _fault() -> Response:
+def _problem() -> Response:
     response = problem_response(500, "internal", "something failed on our side", hint="Retry.")
     response.raw_headers.extend(DATA_HEADERS)
     return response

@@ -14,7 +14,7 @@ from api.encoding import DOCUMENT_HEADERS, send_answer
 from api.faultless import Faultless
 from api.metrics import Metrics
 from api.problems import ProblemError, problem_response
-from api.questions import Questions
+from api.questions import QUESTION_PATHS, Questions
 from api.release import Holder
 
 MAX_QUERY_BYTES = 2_048
@@ -30,9 +30,9 @@ class Guard:
         self, app: ASGIApp, holder: Holder, callers: Callers | None, metrics: Metrics
     ) -> None:
         self._app = app
-        self._unknown = Faultless(self._answer_or_pass_on)
         self._holder = holder
         self._questions = Questions(holder)
+        self._ask = Faultless(self._answer_or_pass_on)
         self._callers = callers
         self._metrics = metrics
 
@@ -47,13 +47,26 @@ class Guard:
                 await send_answer(known, scope["headers"], send)
                 return
         problem, wait_seconds = refusal or (_excess(scope), 0)
-        if problem is None:
-            await self._unknown(scope, receive, send)
-        else:
+        if problem is not None:
             self._metrics.refused(problem.code)
             await _refusal(problem, wait_seconds)(scope, receive, _with_headers(send))
+        elif scope["path"] in QUESTION_PATHS:
+            await self._ask(scope, receive, send)
+        else:
+            await self._pass_on(scope, receive, send)
 
     async def _answer_or_pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started, status = time.perf_counter(), 500
+        try:
+            answer = self._questions.answer(scope)
+            status = await send_answer(answer, scope["headers"], send) if answer else 0
+        finally:
+            if status:
+                self._count(scope, status, started)
+        if not answer:
+            await self._pass_on(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, status = time.perf_counter(), 500
 
         async def noted(message: Message) -> None:
@@ -62,14 +75,13 @@ class Guard:
             await send(message)
 
         try:
-            answer = self._questions.answer(scope)
-            if answer is None:
-                await self._app(scope, receive, _with_headers(noted))
-            else:
-                status = await send_answer(answer, scope["headers"], send)
+            await self._app(scope, receive, _with_headers(noted))
         finally:
-            route = getattr(scope.get("route"), "path", "none")
-            self._metrics.answered(route, status, time.perf_counter() - started)
+            self._count(scope, status, started)
+
+    def _count(self, scope: Scope, status: int, started: float) -> None:
+        route = getattr(scope.get("route"), "path", "none")
+        self._metrics.answered(route, status, time.perf_counter() - started)
 
 
 def _with_headers(send: Send) -> Send:

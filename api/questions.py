@@ -7,7 +7,6 @@ routes, which say what is wrong, and give the same answers.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeVar, get_origin
 from urllib.parse import parse_qsl
 
@@ -34,7 +33,7 @@ class Question:
     """What can be asked at a path; stands for the route in the metrics."""
 
     path: str
-    answer: Callable[[Release, Scope, datetime], Encoded]
+    answer: Callable[[Release, Scope, Holder], Encoded]
 
 
 class Questions:
@@ -51,25 +50,26 @@ class Questions:
             return None
         scope["route"] = question
         try:
-            return question.answer(release, scope, self._holder.now())
+            return question.answer(release, scope, self._holder)
         except (ValidationError, ProblemError):
             return None
 
 
-def _ranking(release: Release, scope: Scope, _: datetime) -> Encoded:
+def _ranking(release: Release, scope: Scope, _: Holder) -> Encoded:
     answer = ranking(release, _read(LeaderboardQuery, scope))
     release.remember((scope["path"], scope["query_string"]), answer)
     return answer
 
 
-def _recommendation(release: Release, scope: Scope, now: datetime) -> Encoded:
-    return recommendation(release, _read(RecommendQuery, scope), now)
+def _recommendation(release: Release, scope: Scope, holder: Holder) -> Encoded:
+    return recommendation(release, _read(RecommendQuery, scope), holder.now())
 
 
 _QUESTIONS = {
     question.path: question
     for question in (Question(LEADERBOARD, _ranking), Question(RECOMMEND, _recommendation))
 }
+QUESTION_PATHS = frozenset(_QUESTIONS)
 _LISTS: Mapping[type[BaseModel], frozenset[str]] = {
     form: frozenset(
         name for name, field in form.model_fields.items() if get_origin(field.annotation) is tuple

@@ -62,7 +62,7 @@ class Release:
     index: Index
     """The table's rows by what can be asked of them."""
     _made: dict[Hashable, object] = field(default_factory=dict)
-    _answers: dict[str, Encoded] = field(default_factory=dict)
+    _answers: dict[Hashable, Encoded] = field(default_factory=dict)
     _hot: dict[Target, Encoded] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -144,7 +144,7 @@ class Release:
 
     def answer(
         self,
-        key: str,
+        key: Hashable,
         build: Callable[[], bytes],
         media_type: str = "application/json",
         *,
@@ -153,7 +153,7 @@ class Release:
         """A whole answer by its canonical query; built at most once while it is kept.
 
         Args:
-            key: The canonical query.
+            key: The canonical query, of figures and names only.
             build: Makes the body.
             media_type: What it is.
             is_named_by_key: Whether release and key say all that the body depends on, so that
@@ -161,7 +161,9 @@ class Release:
         """
         held = self._answers.get(key)
         if held is None:
-            held = encoded(build(), media_type, self.tag(key.encode()) if is_named_by_key else None)
+            held = encoded(
+                build(), media_type, self.tag(repr(key).encode()) if is_named_by_key else None
+            )
             self._keep(self._answers, key, held)
         return held
 
@@ -181,7 +183,8 @@ class Release:
 
     def tag(self, *parts: bytes) -> str:
         """Names an answer that follows from the release and these parts of the question."""
-        return hashlib.sha256(b"\0".join((self._meta().tag.encode(), *parts))).hexdigest()[:16]
+        named = b"\0".join((self._meta().tag.encode(), *parts))
+        return hashlib.sha256(named).hexdigest()[:16]
 
     def _keep(self, kept: dict[Key, Encoded], key: Key, answer: Encoded) -> None:
         with self._lock:

@@ -134,9 +134,9 @@ def recommendation(release: Release, query: RecommendQuery, now: datetime) -> En
     """
     slug, filters = resolve(release, query.model), selection_filters(query)
     admitted = release.index.admitted(filters, model=slug)
-    key = f"recommend?{slug}&{now:%Y%m%d%H}&{query.period}&{admitted}"
+    hour = now.replace(minute=0, second=0, microsecond=0)
     return release.answer(
-        key,
+        ("recommend", slug, hour, query.period, *admitted),
         lambda: recommend_answer(release, slug, filters, query.period, now),
         is_named_by_key=True,
     )
