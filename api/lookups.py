@@ -6,7 +6,7 @@ from typing import Protocol
 
 from api import reference_schemas as shown
 from api.catalogue import Access, Catalogue, Model, ModelSlug
-from api.energy import EnergyFigure, primary
+from api.energy import EnergyFigure, Regime, primary
 from api.footprint import rounded
 from api.present import energy_factor, factor
 from api.pue import pue_at
@@ -46,6 +46,7 @@ def model_answer(release: Release, slug: ModelSlug) -> bytes:
             figures=[_figure(figure, figures) for figure in figures],
             query_figures=[
                 shown.QueryFigure(
+                    regime=Regime.SINGLE,
                     method=record.method,
                     task=record.task,
                     reasoning_effort=record.reasoning_effort,

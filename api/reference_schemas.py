@@ -67,6 +67,7 @@ class Figure(Answer):
 class QueryFigure(Answer):
     """Energy per query where no token count was published: never ranked per token."""
 
+    regime: Regime
     method: str
     task: str
     reasoning_effort: str
@@ -288,6 +289,7 @@ class ComparedRow(Answer):
 
     row: RowAnswer
     above_lowest_g: Range
+    """gCO2e per 1e6 output tokens, 95 %; factors that cancel are left out of the interval."""
     percent_above_lowest: float
     shared: list[str]
     """Factors that cancel."""

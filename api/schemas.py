@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.catalogue import Access, Certainty
 from api.energy import Regime
+from api.footprint import INTERVAL_LEVEL, PER
 from api.grid.intensity import Period, Tier
 from api.ranking import Sort
 from protocol.messages import Status
@@ -167,7 +168,10 @@ class PriceAnswer(Answer):
     output_usd_per_mtok: Usd | None
     blended_usd_per_mtok: Usd | None
     """Three input tokens to one output token."""
+    status: Literal[Status.PUBLISHED] = Status.PUBLISHED
+    """The provider's list price."""
     observed: date
+    """Day on which it was seen."""
     source: str
     licence: str
 
@@ -196,7 +200,8 @@ class RowBody(Answer):
     now: NowOverlay
     price: PriceAnswer | None
     speed_tokens_per_second: float | None
-    """Output speed of one request on the measured machine; not the provider's."""
+    """Output speed of one request on the measured machine, published with its energy figure,
+    whose source and date it shares; not the provider's."""
     factors: Factors
 
 
@@ -291,7 +296,12 @@ class Savings(Answer):
     value: float
     low: float
     high: float
+    unit: Literal["gCO2e"] = "gCO2e"
+    per: str = PER
+    level: float = INTERVAL_LEVEL
+    """Level of the interval."""
     percent: float
+    """Of what the other emits."""
     is_meaningful: bool
     """False when the intervals overlap: then the order means nothing."""
 
