@@ -84,6 +84,7 @@ def test_a_busy_port_is_one_line_and_a_hint(tmp_path: Path) -> None:
         ({"DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/x"}, "cannot open"),
         ({"API_DATA_DIR": "/dev/null/x"}, "cannot write to /dev/null/x"),
         ({"API_REFRESH_SECONDS": "0"}, "API_REFRESH_SECONDS"),
+        ({"API_WORKERS": "65"}, "API_WORKERS"),
         ({"API_VALIDATOR_LOGS": "http://x"}, "validator_logs"),
         ({"API_VALIDATOR_LOGS": '["ftp://x"]'}, "API_VALIDATOR_LOGS"),
         ({"API_VALIDATOR_LOGS": '[{"url": "http://x", "typo": 1}]'}, "API_VALIDATOR_LOGS"),

@@ -1,6 +1,7 @@
 """Several processes on one port: the same answers, counts of all, and nothing left behind."""
 
 import asyncio
+import contextlib
 import os
 import pickle
 import signal
@@ -199,6 +200,14 @@ async def test_a_worker_follows_each_swap_and_comes_back_when_it_is_killed(
     assert not children_of(os.getpid())
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process is there, and not only its exit code, which nobody may have asked for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def children_of(pid: int) -> set[int]:
     """The workers that a process has started."""
     found = set()
@@ -210,6 +219,15 @@ def children_of(pid: int) -> set[int]:
             continue
         if int(parent) == pid and is_worker:
             found.add(int(stat.parent.name))
+    return found
+
+
+def held_sockets(pid: int) -> set[str]:
+    """Inodes of a process's sockets."""
+    found = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            found.add(str(descriptor.readlink()).removeprefix("socket:[").removesuffix("]"))
     return found
 
 
@@ -260,11 +278,8 @@ class Served:
             for line in lines
             if line[1].endswith(f":{self.port:04X}") and line[2].endswith(f":{peer_port:04X}")
         ]
-        for pid in self.pids():
-            for held in Path(f"/proc/{pid}/fd").iterdir():
-                if held.is_symlink() and str(held.readlink()) == f"socket:[{inode}]":
-                    return pid
-        raise AssertionError("none of our processes answered")
+        (pid,) = [pid for pid in self.pids() if inode in held_sockets(pid)]
+        return pid
 
 
 @contextmanager
@@ -310,15 +325,21 @@ def test_two_workers_are_one_node_until_it_ends(tmp_path: Path, number: signal.S
         assert other == (tag, body)
         assert tag
         pids = node.pids()
-        asked = sum(node.get("/api/v1/models/nobody")[0] in pids for _ in range(20))
-        for _, scraped in node.get_from_each("/metrics").values():
-            counted = 'route="/api/v1/models/{name:path}",status="404"} '
-            assert f"{counted}{asked}.0\n" in scraped.decode()
+        for _ in range(20):
+            assert node.get("/api/v1/models/nobody")[0] in pids
+        counted = 'route="/api/v1/models/{name:path}",status="404"} 20.0\n'
+        # A request is counted once its answer is out, which may be after we have it.
+        wait_until(
+            lambda: all(
+                counted in scraped.decode()
+                for _, scraped in node.get_from_each("/metrics").values()
+            )
+        )
 
         node.process.send_signal(number)
 
         node.process.wait(WAIT_SECONDS)
-        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+        wait_until(lambda: not any(map(is_running, pids)))
         assert is_closed(node.port)
         assert not list((tmp_path / "tmp").iterdir())
         assert "Traceback" not in (tmp_path / "log").read_text()
