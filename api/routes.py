@@ -50,33 +50,48 @@ BODY_PROBLEMS: dict[int | str, dict[str, object]] = {400: _PROBLEM, 413: _PROBLE
 class _Selection(BaseModel):
     """Filters that all views share."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     regime: Regime = Regime.SERVED
+    """`served`: batched, what an API's customer gets. `single`: one prompt at a time."""
     access: Access | None = None
+    """Sold by the token, or a machine of one's own."""
     status: Annotated[tuple[Status, ...], Field(max_length=6)] = ()
+    """Of the energy figure; verified, published and modelled where it is left out."""
     provider: Names = ()
+    """Such as `aws-bedrock`; /api/v1/providers lists them."""
     place: Names = ()
+    """A place, a provider's region or an area such as `eu`; /api/v1/regions lists them."""
     certainty: Annotated[tuple[Certainty, ...], Field(max_length=4)] = ()
+    """How well it is known where a request is computed."""
     period: Period = Period.YEAR
+    """The newest whole year, the last 30 days, or this hour."""
     max_price: Annotated[Decimal, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = None
+    """USD per 1e6 tokens, three input tokens to one output token."""
     min_speed: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
+    """Output tokens per second of one request on the measured machine."""
 
 
 class LeaderboardQuery(_Selection):
     """Parameters of the ranking."""
 
     family: Names = ()
+    """Such as `Llama`."""
     model: Names = ()
+    """A model's id, name or repository; /api/v1/models lists them."""
     sort: Sort = Sort.CARBON
+    """What comes first: least carbon, energy or price, or most speed."""
     limit: Limit = DEFAULT_LIMIT
+    """Rows on a page."""
     cursor: Annotated[str, Field(max_length=100)] | None = None
+    """`next` of the page before; holds within one release."""
 
 
 class RecommendQuery(_Selection):
     """Parameters of a recommendation."""
 
     model: Name
+    """A model's id, name or repository, or a part that only one model has."""
 
 
 def build_routes(holder: Holder) -> APIRouter:
