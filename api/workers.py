@@ -171,9 +171,9 @@ class Workers:
         if self._stopping.is_set():
             process.terminate()
         telling = asyncio.create_task(self._tell_for_ever(process, duty))
+        telling.add_done_callback(_complain)
         code = await process.wait()
         telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
         del self._running[duty.worker]
         return f"process {process.pid} ended with {_named(code)}"
 
@@ -190,6 +190,8 @@ class Workers:
                 refreshed_at=self._holder.refreshed_at,
                 failure=self._holder.failure,
             )
+            if pipe.is_closing():
+                return
             pipe.write(pickle.dumps(told))
             await pipe.drain()
             known = figures
@@ -207,6 +209,14 @@ class Workers:
 def _figures(release: Release) -> tuple[str, datetime]:
     """Names the figures, whatever the states of the sources."""
     return release.inputs_digest, release.computed_at
+
+
+def _complain(telling: asyncio.Task[None]) -> None:
+    """A fault of ours must not leave a worker with old figures and nobody the wiser."""
+    fault = None if telling.cancelled() else telling.exception()
+    if fault is not None and not isinstance(fault, ConnectionError):
+        hint = "It answers from what it was told before: serve with one worker, and report this."
+        log.error("worker not told", detail=repr(fault), hint=hint)
 
 
 def _named(code: int) -> str:
