@@ -8,11 +8,11 @@ on and never rewritten, so that history starts on day one.
 import gzip
 import hashlib
 import json
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from operator import itemgetter
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -26,7 +26,7 @@ from api.database import (
     utc,
 )
 from api.exports import export_rows
-from api.footprint import rounded
+from api.footprint import METHODOLOGY_VERSION, rounded
 from api.grid.intensity import Period
 from api.offerings import Row
 from api.release import Release
@@ -153,20 +153,17 @@ def _newest_states_differ(session: Session, release: Release, digest: str) -> bo
 
 
 def _figures_digest(release: Release) -> str:
-    """Names the figures over the year: what a frozen release holds."""
-    figures = [
-        (
-            row.id,
-            (carbon := row.carbon[Period.YEAR].total).value,
-            carbon.low,
-            carbon.high,
-            row.energy.estimate.value,
-            row.status.value,
-            row.price and (row.price.input_usd_per_mtok, row.price.output_usd_per_mtok),
-        )
-        for row in release.rows
-    ]
-    return hashlib.sha256(repr(sorted(figures, key=itemgetter(0))).encode()).hexdigest()
+    """Names the figures over the year, by what they follow from: what a frozen release holds."""
+    figures = array("d")
+    texts = [METHODOLOGY_VERSION]
+    for row in release.index.rows:
+        figures.extend(row.carbon.factors(Period.YEAR))
+        figures.append(row.energy.estimate.value)
+        price = row.price and (row.price.input_usd_per_mtok, row.price.output_usd_per_mtok)
+        texts += (row.id, row.status.value, repr(price))
+    hashed = hashlib.sha256("\n".join(texts).encode())
+    hashed.update(figures)
+    return hashed.hexdigest()
 
 
 def _changes(session: Session, release: Release) -> Iterator[RowChangeRow]:

@@ -3,22 +3,20 @@
 Gives what `Filters.admits` and `ranked` give for the same question, for any number of rows.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from api.catalogue import Access, Certainty, ModelSlug
-from api.energy import Regime
+from api.catalogue import Certainty, ModelSlug
 from api.grid.intensity import Period
 from api.offerings import Row
 from api.ranking import Filters, Sort, place_keys, rank_span, sort_key
-from protocol.messages import Status
 
 Facet = tuple[str, str]
 """A column and a value in it, such as `("family", "llama")`."""
 Value = TypeVar("Value", bound=Hashable)
-_Kind = tuple[Regime, Status, bool, Access]
+Positions = Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +52,20 @@ class Index:
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows: Sequence[Row] = sorted(rows, key=lambda row: row.id)
         self._position = {row.id: position for position, row in enumerate(self.rows)}
-        self._kinds = [
-            (self._first(positions), positions) for positions in _grouped(self.rows, _kind).values()
-        ]
+        self._kinds: list[tuple[Row, Positions]] = []
         self._of_kinds: dict[Hashable, frozenset[int]] = {}
         self._holding: dict[Facet, set[int]] = {}
-        for positions in _grouped(self.rows, _site).values():
-            for name in place_keys(self._first(positions)):
-                self._holding.setdefault(("place", name), set()).update(positions)
-        for column, value_of in _FACETS.items():
-            for value, positions in _grouped(self.rows, value_of).items():
-                self._holding[(column, value)] = positions
+        for positions in _grouped(self.rows, _machine):
+            row = self._first(positions)
+            self._kinds.append((row, positions))
+            self._hold("family", row.model.family.lower(), positions)
+            self._hold("model", row.model.id, positions)
+            self._hold("provider", row.provider.id, positions)
+        for positions in _grouped(self.rows, _site):
+            row = self._first(positions)
+            self._hold("certainty", row.certainty, positions)
+            for name in place_keys(row):
+                self._hold("place", name, positions)
         self._prices = Column(self.rows, lambda row: sort_key(row, Sort.PRICE, Period.YEAR))
         self._keys = {
             (sort, period): Column(self.rows, partial(sort_key, sort=sort, period=period))
@@ -129,15 +130,18 @@ class Index:
             total=len(admitted),
         )
 
-    def _first(self, positions: set[int]) -> Row:
-        return self.rows[next(iter(positions))]
+    def _first(self, positions: Positions) -> Row:
+        """One row speaks for all of a group: what they are grouped by is the same in each."""
+        return self.rows[positions[0]]
+
+    def _hold(self, column: str, value: str, positions: Positions) -> None:
+        self._holding.setdefault((column, value), set()).update(positions)
 
     def _of_kind(self, filters: Filters) -> frozenset[int]:
         """Positions of the rows of a regime, status and access: there are few such questions."""
         asked = (filters.regime, filters.statuses, filters.access)
         found = self._of_kinds.get(asked)
         if found is None:
-            # One row of a kind speaks for all: what makes the kind is the same in each.
             kinds = (held for row, held in self._kinds if filters.admits_kind(row))
             found = self._of_kinds[asked] = frozenset().union(*kinds)
         return found
@@ -151,12 +155,22 @@ class Index:
 _NONE: set[int] = set()
 
 
-def _grouped(rows: Sequence[Row], key: Callable[[Row], Value]) -> Mapping[Value, set[int]]:
+def _grouped(rows: Sequence[Row], key: Callable[[Row], Hashable]) -> Iterable[Positions]:
     """Positions of the rows by what they have in common."""
-    found: dict[Value, set[int]] = {}
+    found: dict[Hashable, list[int]] = {}
     for position, row in enumerate(rows):
-        found.setdefault(key(row), set()).add(position)
-    return found
+        found.setdefault(key(row), []).append(position)
+    return found.values()
+
+
+def _machine(row: Row) -> tuple[int, int]:
+    """Rows that share it differ in their place alone; by identity, which costs least."""
+    return (id(row.figure), id(row.provider))
+
+
+def _site(row: Row) -> tuple[str, str, Certainty]:
+    """Rows that share it have the same names of their place."""
+    return (row.places[0].id, row.region, row.certainty)
 
 
 def _low(row: Row, period: Period) -> float:
@@ -165,20 +179,3 @@ def _low(row: Row, period: Period) -> float:
 
 def _high(row: Row, period: Period) -> float:
     return row.carbon[period].total.high
-
-
-def _kind(row: Row) -> _Kind:
-    return (row.regime, row.status, row.figure.is_comparable, row.access)
-
-
-def _site(row: Row) -> tuple[str, str, Certainty]:
-    """Rows that share it have the same names of their place."""
-    return (row.places[0].id, row.region, row.certainty)
-
-
-_FACETS: Mapping[str, Callable[[Row], str]] = {
-    "family": lambda row: row.model.family.lower(),
-    "model": lambda row: row.model.id,
-    "provider": lambda row: row.provider.id,
-    "certainty": lambda row: row.certainty,
-}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Protocol
 
 from api.catalogue import (
@@ -26,17 +27,13 @@ from api.catalogue import (
 )
 from api.energy import EnergyFigure, Regime, primary
 from api.footprint import (
-    Estimate,
     Factor,
-    Footprint,
-    Logarithmic,
     facility_kwh,
     logarithmic,
-    product,
-    with_embodied,
 )
 from api.grid.intensity import Intensity, Period
 from api.grid.ladder import Ladder, pooled
+from api.periods import Footprints, Grid
 from api.pue import assumed_pue, pue_of
 from protocol.messages import Status
 
@@ -88,7 +85,7 @@ class Row:
     energy: Factor
     pue: Factor
     grid: Mapping[Period, Intensity]
-    carbon: Mapping[Period, Footprint]
+    carbon: Footprints
     price: Price | None
     labels: tuple[str, ...]
 
@@ -184,32 +181,44 @@ def placed_figures(candidates: Sequence[EnergyFigure]) -> Iterator[EnergyFigure]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Site:
-    """Where a row runs, under which PUE."""
+    """Where rows run, under which PUE."""
 
     provider: Provider
     region: str
     places: tuple[Place, ...]
     certainty: Certainty
     pue: Factor
+    grid: Grid
 
 
-class _Grid:
-    """Intensities of a set of places by period, ready to be multiplied."""
+class _Machine:
+    """What an energy figure was measured on, behind a PUE, ready to be set on grids."""
 
-    def __init__(self, intensities: dict[Period, Intensity]) -> None:
-        self.intensities = intensities
-        self._logarithms = {
-            period: logarithmic(intensity.factor.estimate)
-            for period, intensity in intensities.items()
-            if intensity.factor.estimate.value > 0
-        }
+    def __init__(self, model: Model, figure: EnergyFigure, energy: Factor, pue: Factor) -> None:
+        self._model = model
+        self._figure = figure
+        self._energy = energy
+        self._facility = logarithmic(facility_kwh(energy.estimate, pue.estimate))
+        self._embodied = figure.embodied.estimate if figure.embodied else None
 
-    def times(self, facility: Logarithmic, period: Period) -> Estimate:
-        """Operational carbon of a facility's energy here (g)."""
-        grid = self._logarithms.get(period)
-        if grid is None:
-            return product((facility.estimate(), self.intensities[period].factor.estimate))
-        return facility.times(grid).estimate()
+    def at(self, site: _Site, price: Price | None) -> Row:
+        figure, provider = self._figure, site.provider
+        where = site.region or site.certainty
+        return Row(
+            id=f"{self._model.id}~{provider.id}~{where}~{figure.id}",
+            model=self._model,
+            provider=provider,
+            region=site.region,
+            places=site.places,
+            certainty=site.certainty,
+            figure=figure,
+            energy=self._energy,
+            pue=site.pue,
+            grid=site.grid.intensities,
+            carbon=Footprints(self._facility, site.grid, self._embodied),
+            price=price,
+            labels=_labels(figure.status, figure.agreement, provider.access, site.certainty),
+        )
 
 
 class _Join:
@@ -224,26 +233,19 @@ class _Join:
         self._models = models
         self._ladder = ladder
         self._now = now
-        self._grids: dict[tuple[str, ...], _Grid] = {}
-        self._facilities: dict[tuple[int, int], Logarithmic] = {}
-        self._own_pue = assumed_pue("a machine room of your own")
+        self._grids: dict[tuple[str, ...], Grid] = {}
         self._tabulated = tuple(p for p in catalogue.places.values() if p.tabulated)
         self._regions = {(r.provider, r.name): r.place for r in catalogue.regions}
+        self._own_pue = assumed_pue("a machine room of your own")
+        self._own_sites = tuple(map(self._own_site, self._tabulated))
 
     def self_hosted(self, model: Model, figures: Iterable[EnergyFigure]) -> Iterator[Row]:
         if not model.is_open:
             return
-        provider = self._catalogue.providers[SELF_HOSTED]
         for figure in figures:
-            for place in self._tabulated:
-                site = _Site(
-                    provider=provider,
-                    region=place.id,
-                    places=(place,),
-                    certainty=Certainty.PINNED,
-                    pue=self._own_pue,
-                )
-                yield self._row(model, figure, figure.energy, site, None)
+            machine = _Machine(model, figure, figure.energy, self._own_pue)
+            for site in self._own_sites:
+                yield machine.at(site, None)
 
     def offered(
         self, evidence: Evidence, candidates: Sequence[EnergyFigure], prices: PriceBook
@@ -268,46 +270,26 @@ class _Join:
             places=places,
             certainty=evidence.certainty,
             pue=pue_of(evidence, self._catalogue.pue),
+            grid=self._grid(places),
         )
-        price = _price(evidence, prices, self._now)
-        return self._row(self._models[evidence.model], figure, figure.provider_energy, site, price)
+        model = self._models[evidence.model]
+        machine = _Machine(model, figure, figure.provider_energy, site.pue)
+        return machine.at(site, _price(evidence, prices, self._now))
 
-    def _row(
-        self, model: Model, figure: EnergyFigure, energy: Factor, site: _Site, price: Price | None
-    ) -> Row:
-        grid = self._grid(site.places)
-        where = site.region or site.certainty
-        facility = self._facility(energy, site.pue)
-        embodied = figure.embodied.estimate if figure.embodied else None
-        return Row(
-            id=f"{model.id}~{site.provider.id}~{where}~{figure.id}",
-            model=model,
-            provider=site.provider,
-            region=site.region,
-            places=site.places,
-            certainty=site.certainty,
-            figure=figure,
-            energy=energy,
-            pue=site.pue,
-            grid=grid.intensities,
-            carbon={
-                period: with_embodied(grid.times(facility, period), embodied) for period in Period
-            },
-            price=price,
-            labels=_labels(figure, site.provider, site.certainty),
+    def _own_site(self, place: Place) -> _Site:
+        return _Site(
+            provider=self._catalogue.providers[SELF_HOSTED],
+            region=place.id,
+            places=(place,),
+            certainty=Certainty.PINNED,
+            pue=self._own_pue,
+            grid=self._grid((place,)),
         )
 
-    def _facility(self, energy: Factor, pue: Factor) -> Logarithmic:
-        # By identity: a figure's factor serves many places, and comparing costs more.
-        key = (id(energy), id(pue))
-        if key not in self._facilities:
-            self._facilities[key] = logarithmic(facility_kwh(energy.estimate, pue.estimate))
-        return self._facilities[key]
-
-    def _grid(self, places: tuple[Place, ...]) -> "_Grid":
-        key = tuple(place.id for place in places)
+    def _grid(self, places: tuple[Place, ...]) -> Grid:
+        key = tuple([place.id for place in places])
         if key not in self._grids:
-            self._grids[key] = _Grid(
+            self._grids[key] = Grid(
                 {
                     period: pooled([self._ladder.at(place, period, self._now) for place in places])
                     for period in Period
@@ -362,12 +344,12 @@ def _price(evidence: Evidence, prices: PriceBook, now: datetime) -> Price | None
     )
 
 
-def _labels(figure: EnergyFigure, provider: Provider, certainty: Certainty) -> tuple[str, ...]:
-    labels = [f"energy-{figure.status}", f"location-{certainty}"]
-    if provider.access is Access.API:
-        labels.append("reference-hardware")
-    else:
-        labels.append("own-placement")
-    if figure.agreement:
-        labels.append(f"network-{figure.agreement}")
+@cache
+def _labels(
+    status: Status, agreement: str, access: Access, certainty: Certainty
+) -> tuple[str, ...]:
+    labels = [f"energy-{status}", f"location-{certainty}"]
+    labels.append("reference-hardware" if access is Access.API else "own-placement")
+    if agreement:
+        labels.append(f"network-{agreement}")
     return tuple(labels)

@@ -18,6 +18,8 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import Protocol
 
 import structlog
@@ -223,8 +225,18 @@ def _inputs_digest(
     for source in records:
         hashed.update(source.digest.encode())
     for zone in sorted(history):
-        hours = sorted(history[zone].items())
+        hours = history[zone]
+        starts = sorted(hours)
         hashed.update(zone.encode())
-        hashed.update(array("d", [start.timestamp() for start, _ in hours]))
-        hashed.update(array("d", [reading.intensity_g_per_kwh for _, reading in hours]))
+        hashed.update(array("d", map(_unix_seconds, starts)))
+        hashed.update(array("d", map(_intensity, map(hours.__getitem__, starts))))
     return hashed.hexdigest()
+
+
+@lru_cache(maxsize=4_096)
+def _unix_seconds(start: datetime) -> float:
+    """Seconds since 1970: the same hours come with every zone and every refresh."""
+    return start.timestamp()
+
+
+_intensity = attrgetter("intensity_g_per_kwh")

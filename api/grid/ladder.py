@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 
 from api.catalogue import (
     Catalogue,
@@ -110,23 +111,18 @@ class Ladder:
     def _month(self, place: Place, hour: datetime) -> Intensity:
         hours = _month_before(hour)
         reported = self._history.get(place.zone, {})
-        enough = MONTH_COVERAGE * len(hours)
-        held = hours if len(reported) >= enough else ()
-        values = [reported[h].intensity_g_per_kwh for h in held if h in reported]
-        if len(values) >= enough:
-            mean = math.fsum(values) / len(values)
-            last = reported[max(h for h in hours if h in reported)]
+        held = [reported[hour] for hour in hours if hour in reported] if reported else []
+        if len(held) >= MONTH_COVERAGE * len(hours):
+            mean = math.fsum(map(_intensity, held)) / len(held)
+            last = held[-1]
             found = _reported(last, Tier.LIVE, 0.0)
-            factor = _scaled(found.factor, mean / last.intensity_g_per_kwh)
             return Intensity(
                 zone=place.zone,
                 tier=Tier.LIVE,
-                factor=factor,
+                factor=_scaled(found.factor, mean / last.intensity_g_per_kwh),
                 start=hours[0],
                 end=hour,
-                is_redistributable=all(
-                    reported[h].is_redistributable for h in hours if h in reported
-                ),
+                is_redistributable=all(map(_is_redistributable, held)),
             )
         # Errors of neighbouring hours hang together: the whole error stays in a month's mean.
         return self._typical(place, hours, 1.0)
@@ -182,6 +178,10 @@ class Ladder:
         """The readings that are held for a zone, oldest first."""
         held = self._history.get(zone, {})
         return tuple(held[start] for start in sorted(held))
+
+
+_intensity = attrgetter("intensity_g_per_kwh")
+_is_redistributable = attrgetter("is_redistributable")
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
 """Live grid sources of a refresh: asked each on its own, remembered in the store."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -21,6 +21,9 @@ ABSURD_G_PER_KWH = 3_000.0
 log = structlog.get_logger(__name__)
 
 
+_Key = tuple[ZoneId, datetime, str, str, str]
+
+
 class LiveReadings:
     """The `GridReadings` of a refresh."""
 
@@ -36,6 +39,8 @@ class LiveReadings:
         self._history: dict[ZoneId, dict[datetime, Reading]] = {}
         """What enters a footprint, as kept in the store and as reported since."""
         self._is_read = False
+        self._saved: Mapping[_Key, Reading] = {}
+        """The newest answers, as the store holds them."""
         self._unsaved: tuple[Reading, ...] = ()
         """What the store did not take; tried again with the next answer."""
 
@@ -57,11 +62,11 @@ class LiveReadings:
     def history(self, now: datetime) -> History:
         """Lifecycle average readings of the last 31 days; the first source named wins."""
         since = now - HISTORY_SPAN
-        recent = {
-            zone: {start: reading for start, reading in hours.items() if since <= start <= now}
-            for zone, hours in self._history.items()
-        }
-        return {zone: hours for zone, hours in recent.items() if hours}
+        found = {zone: dict(hours) for zone, hours in self._history.items()}
+        for hours in found.values():
+            for start in [start for start in hours if not since <= start <= now]:
+                del hours[start]
+        return {zone: hours for zone, hours in found.items() if hours}
 
     def states(self) -> tuple[SourceState, ...]:
         """Each source as last seen."""
@@ -108,15 +113,17 @@ class LiveReadings:
                 del hours[start]
 
     def _keep(self, readings: Sequence[Reading]) -> None:
-        waiting = {
-            (r.zone, r.start, r.source, r.signal, r.basis): r for r in (*self._unsaved, *readings)
-        }
+        """Store what was not stored with the answer before: most hours come again and again."""
+        found = {_key(reading): reading for reading in (*self._unsaved, *readings)}
+        waiting = tuple(
+            reading for key, reading in found.items() if self._saved.get(key) != reading
+        )
         try:
-            self._store.keep_readings(tuple(waiting.values()))
-            self._unsaved = ()
+            self._store.keep_readings(waiting)
+            self._saved, self._unsaved = found, ()
         except StoreError as fault:
             log.error("grid readings not kept", detail=str(fault), hint=fault.hint)
-            self._unsaved = tuple(waiting.values())
+            self._unsaved = waiting
 
     def _note(self, name: str, state: str, detail: str, newest: datetime | None) -> None:
         self._states[name] = SourceState.model_validate(
@@ -130,6 +137,11 @@ class LiveReadings:
                 "validator": None,
             }
         )
+
+
+def _key(reading: Reading) -> _Key:
+    """What a row of the store is found by."""
+    return (reading.zone, reading.start, reading.source, reading.signal, reading.basis)
 
 
 def is_sane(reading: Reading, now: datetime) -> bool:
