@@ -1,7 +1,7 @@
 """Whole answers as bytes: rows from the release's fragments, the rest by the schema."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Protocol
@@ -97,7 +97,9 @@ def recommend_answer(
         unsold=release.once(("unsold", slug), lambda: _unsold(release, slug)),
     )
     if isinstance(advice, NoOption):
-        raise _nothing(model.name, filters, advice)
+        problem = _nothing(model.name, filters, advice)
+        problem.detail += "".join(f"; {why}" for why in _obstacles(release, slug, filters))
+        raise problem
     named = schemas.ModelName(id=model.id, name=model.name, family=model.family)
     # In the order of the schema, with the rows as the release holds them encoded.
     return _object(
@@ -115,6 +117,18 @@ def recommend_answer(
 def _unsold(release: Release, slug: ModelSlug) -> tuple[Reason, ...]:
     unranked = [item for item in release.table.unranked if item.model == slug]
     return unsold(release.rows_of(slug), unranked, release.catalogue.providers.values())
+
+
+def _obstacles(release: Release, slug: ModelSlug, filters: Filters) -> Sequence[str]:
+    """Why providers that were asked for have the model, but no figure of it."""
+    names = release.catalogue.providers
+    return sorted(
+        {
+            f"{names[item.provider].name}: {item.reason}"
+            for item in release.table.unranked
+            if item.model == slug and item.provider in filters.providers
+        }
+    )
 
 
 def _object(**parts: bytes | Iterable[bytes]) -> bytes:

@@ -239,6 +239,12 @@ async def test_impossible_constraints_name_the_binding_one(client: httpx.AsyncCl
     assert "max_price" in found["hint"]
 
 
+async def test_a_provider_whose_figure_is_missing_says_why(client: httpx.AsyncClient) -> None:
+    found = await problem(client, "/api/v1/recommend", 404, model="gpt-oss-20b", provider="groq")
+
+    assert "Groq: runs on LPUs" in found["detail"]
+
+
 async def test_a_model_without_an_offer_is_advised_on_own_hardware(
     client: httpx.AsyncClient,
 ) -> None:
