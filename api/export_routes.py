@@ -11,6 +11,7 @@ from api.encoding import encoded
 from api.export_schemas import Export
 from api.exports import export_csv, export_json, export_parquet
 from api.grid.intensity import Period
+from api.known_names import refuse_unknown
 from api.methodology import Methodology, methodology_answer
 from api.ranking import Filters
 from api.release import Holder, Release
@@ -54,6 +55,7 @@ def _add_files(router: APIRouter, holder: Holder) -> None:
         # Not kept: a whole ranking is large, and every filter would be another one.
         release = current(holder)
         filters = leaderboard_filters(release, query)
+        refuse_unknown(release, filters)
         return respond(request, encoded(build(release, filters, query.period), media_type))
 
     @router.get(

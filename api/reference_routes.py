@@ -13,6 +13,7 @@ from api import reference_schemas as shown
 from api.catalogue import Place
 from api.grid.intensity import Period
 from api.grid_answers import forecast_answer, history_answer, latest_answer, typical_day_answer
+from api.known_names import refuse_unknown
 from api.lookups import (
     model_answer,
     models_answer,
@@ -22,7 +23,7 @@ from api.lookups import (
 )
 from api.offerings import Row
 from api.problems import ProblemError
-from api.ranking import Ranked, Sort, ranked
+from api.ranking import Filters, Ranked, Sort, ranked
 from api.release import Holder, Release
 from api.routes import (
     PROBLEMS,
@@ -117,6 +118,8 @@ def _add_models(router: APIRouter, holder: Holder) -> None:
     )
     def models(request: Request, query: Annotated[ModelsQuery, Query()]) -> Response:
         release = current(holder)
+        if query.family is not None:
+            refuse_unknown(release, Filters(families=frozenset({query.family.lower()})))
         key = f"models?{query.model_dump_json()}"
         answer = release.answer(key, lambda: models_answer(release, query.family))
         return respond_hot(request, release, answer)

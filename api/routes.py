@@ -15,6 +15,7 @@ from api.catalogue import Access, Certainty, ModelSlug, find_model
 from api.encoding import Encoded, encoded, outgoing
 from api.energy import Regime
 from api.grid.intensity import Period
+from api.known_names import refuse_unknown
 from api.problems import ProblemError
 from api.ranking import RANKED_STATUSES, Filters, Sort
 from api.release import Holder, Release
@@ -133,9 +134,10 @@ def ranking(release: Release, query: LeaderboardQuery) -> Encoded:
     """The answer to a question for a ranking.
 
     Raises:
-        ProblemError: If a model is unknown, or the cursor is another release's.
+        ProblemError: If a name is unknown, or the cursor is another release's.
     """
     filters = leaderboard_filters(release, query)
+    refuse_unknown(release, filters)
     asked = understood(filters, query)
     body = page_answer(release, query, filters, asked)
     return encoded(body, tag=release.tag(b"leaderboard", asked, (query.cursor or "").encode()))
@@ -145,9 +147,10 @@ def recommendation(release: Release, query: RecommendQuery, now: datetime) -> En
     """The answer to a question for a recommendation; one for all that admit the same rows.
 
     Raises:
-        ProblemError: If the model is unknown, or nothing satisfies the constraints.
+        ProblemError: If a name is unknown, or nothing satisfies the constraints.
     """
     slug, filters = resolve(release, query.model), selection_filters(query)
+    refuse_unknown(release, filters)
     admitted = release.index.admitted(filters, model=slug)
     hour = now.replace(minute=0, second=0, microsecond=0)
     return release.answer(

@@ -8,6 +8,8 @@ import pytest
 
 from api import schemas
 from api.app import create_app
+from api.known_names import refuse_unknown
+from api.ranking import Filters, place_keys
 from api.release import Holder, Release
 
 Params = str | int
@@ -237,6 +239,35 @@ async def test_impossible_constraints_name_the_binding_one(client: httpx.AsyncCl
 
     assert found["code"] == "no_option"
     assert "max_price" in found["hint"]
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter", "name", "meant"),
+    [
+        ("leaderboard", "family", "Lama", "llama"),
+        ("leaderboard", "provider", "azure", "azure-openai"),
+        ("leaderboard", "place", "eu-irland", "eu-ireland"),
+        ("export.csv", "provider", "fireworx", "fireworks"),
+        ("models", "family", "Gema", "gemma"),
+        ("recommend?model=mistral-7b", "place", "virgina", "virginia"),
+    ],
+)
+async def test_an_unknown_name_is_refused_with_what_may_be_meant(
+    client: httpx.AsyncClient, path: str, parameter: str, name: str, meant: str
+) -> None:
+    joined = "&" if "?" in path else "?"
+    response = await client.get(f"/api/v1/{path}{joined}{parameter}={name}")
+
+    assert response.status_code == 404
+    found = schemas.Problem.model_validate_json(response.content)
+    assert found.code == f"unknown_{parameter}"
+    assert meant in found.suggestions
+
+
+def test_every_name_of_a_row_can_be_asked_for(release: Release) -> None:
+    names = {name for row in release.rows for name in place_keys(row)}
+
+    refuse_unknown(release, Filters(places=frozenset(names)))
 
 
 async def test_a_provider_whose_figure_is_missing_says_why(client: httpx.AsyncClient) -> None:
