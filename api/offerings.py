@@ -234,6 +234,8 @@ class _Join:
         self._ladder = ladder
         self._now = now
         self._grids: dict[tuple[str, ...], Grid] = {}
+        self._sites: dict[tuple[ProviderId, str, Certainty], _Site | None] = {}
+        self._figures: dict[ModelSlug, EnergyFigure | None] = {}
         self._tabulated = tuple(p for p in catalogue.places.values() if p.tabulated)
         self._regions = {(r.provider, r.name): r.place for r in catalogue.regions}
         self._own_pue = assumed_pue("a machine room of your own")
@@ -254,17 +256,38 @@ class _Join:
         if expired is not None and expired < self._now.date():
             return None
         provider = self._catalogue.providers[evidence.provider]
-        figure = primary(f for f in candidates if f.regime is Regime.SERVED and f.status in _RANKED)
-        places = self._places(evidence, provider)
-        reason = _obstacle(provider, figure, places)
-        if figure is None or reason:
+        figure = self._served(evidence.model, candidates)
+        site = self._site(evidence, provider)
+        reason = _obstacle(provider, figure, site)
+        if figure is None or site is None or reason:
             return Unranked(
                 model=evidence.model,
                 provider=evidence.provider,
                 provider_model=evidence.provider_model,
                 reason=reason,
             )
-        site = _Site(
+        model = self._models[evidence.model]
+        machine = _Machine(model, figure, figure.provider_energy, site.pue)
+        return machine.at(site, _price(evidence, prices, self._now))
+
+    def _served(self, model: ModelSlug, candidates: Iterable[EnergyFigure]) -> EnergyFigure | None:
+        """The figure that stands for a provider's machine, chosen once a model."""
+        if model not in self._figures:
+            self._figures[model] = primary(
+                f for f in candidates if f.regime is Regime.SERVED and f.status in _RANKED
+            )
+        return self._figures[model]
+
+    def _site(self, evidence: Evidence, provider: Provider) -> _Site | None:
+        """Where an offer runs; None where the place is not known."""
+        key = (evidence.provider, evidence.region, evidence.certainty)
+        if key not in self._sites:
+            places = self._places(evidence, provider)
+            self._sites[key] = self._site_in(places, evidence, provider) if places else None
+        return self._sites[key]
+
+    def _site_in(self, places: tuple[Place, ...], evidence: Evidence, provider: Provider) -> _Site:
+        return _Site(
             provider=provider,
             region=evidence.region,
             places=places,
@@ -272,9 +295,6 @@ class _Join:
             pue=pue_of(evidence, self._catalogue.pue),
             grid=self._grid(places),
         )
-        model = self._models[evidence.model]
-        machine = _Machine(model, figure, figure.provider_energy, site.pue)
-        return machine.at(site, _price(evidence, prices, self._now))
 
     def _own_site(self, place: Place) -> _Site:
         return _Site(
@@ -320,12 +340,12 @@ _RANKED = frozenset({Status.VERIFIED, Status.PUBLISHED, Status.MODELLED})
 """Figures that may stand for a provider's machine; simulated and estimated ones never do."""
 
 
-def _obstacle(provider: Provider, figure: EnergyFigure | None, places: tuple[Place, ...]) -> str:
+def _obstacle(provider: Provider, figure: EnergyFigure | None, site: _Site | None) -> str:
     if provider.accelerator == "lpu":
         return provider.energy_note
     if figure is None:
         return "no energy figure of a batched server for this model"
-    return "" if places else "the region's grid zone is not known"
+    return "" if site else "the region's grid zone is not known"
 
 
 def _price(evidence: Evidence, prices: PriceBook, now: datetime) -> Price | None:

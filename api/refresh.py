@@ -18,7 +18,6 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from operator import attrgetter
 from typing import Protocol
 
@@ -224,19 +223,17 @@ def _inputs_digest(
     hashed.update(f"{now:%Y-%m-%dT%H}".encode())
     for source in records:
         hashed.update(source.digest.encode())
+    starts, moments = list[datetime](), array("d")
     for zone in sorted(history):
         hours = history[zone]
-        starts = sorted(hours)
+        known, starts = starts, sorted(hours)
+        if starts != known:
+            # Most zones report the same hours.
+            moments = array("d", [start.timestamp() for start in starts])
         hashed.update(zone.encode())
-        hashed.update(array("d", map(_unix_seconds, starts)))
+        hashed.update(moments)
         hashed.update(array("d", map(_intensity, map(hours.__getitem__, starts))))
     return hashed.hexdigest()
-
-
-@lru_cache(maxsize=4_096)
-def _unix_seconds(start: datetime) -> float:
-    """Seconds since 1970: the same hours come with every zone and every refresh."""
-    return start.timestamp()
 
 
 _intensity = attrgetter("intensity_g_per_kwh")

@@ -111,7 +111,7 @@ class Ladder:
     def _month(self, place: Place, hour: datetime) -> Intensity:
         hours = _month_before(hour)
         reported = self._history.get(place.zone, {})
-        held = [reported[hour] for hour in hours if hour in reported] if reported else []
+        held = list(filter(None, map(reported.get, hours))) if reported else []
         if len(held) >= MONTH_COVERAGE * len(hours):
             mean = math.fsum(map(_intensity, held)) / len(held)
             last = held[-1]
