@@ -108,6 +108,8 @@ class GenaiBook:
         self._package = genai_prices
         self.name = f"genai-prices {genai_prices.__version__}"
         self._unknown: set[tuple[ProviderId, str]] = set()
+        self._steady: dict[tuple[ProviderId, str], tuple[Decimal, Decimal]] = {}
+        """Prices that depend on no date and no hour."""
 
     def price(self, evidence: Evidence, now: datetime) -> Price | None:
         """What the package knows for this provider's name of the model."""
@@ -128,6 +130,8 @@ class GenaiBook:
         """Prices of a million tokens in and out; None for a name that the package lacks."""
         if (provider, name) in self._unknown:
             return None
+        if (provider, name) in self._steady:
+            return self._steady[(provider, name)]
         package = self._package
         try:
             # Few tokens: a long request would be asked the price of the highest tier.
@@ -143,7 +147,10 @@ class GenaiBook:
         if not name.startswith(answer.model.id):
             self._unknown.add((provider, name))
             return None
-        return answer.input_price * _PER_MTOK, answer.output_price * _PER_MTOK
+        found = answer.input_price * _PER_MTOK, answer.output_price * _PER_MTOK
+        if not isinstance(answer.model.prices, list):
+            self._steady[(provider, name)] = found
+        return found
 
 
 class GenaiPrices(SteadyPrices):
