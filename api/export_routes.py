@@ -13,7 +13,7 @@ from api.exports import export_csv, export_json, export_parquet
 from api.grid.intensity import Period
 from api.known_names import refuse_unknown
 from api.methodology import Methodology, methodology_answer
-from api.ranking import Filters
+from api.ranking import Filters, Sort
 from api.release import Holder, Release
 from api.routes import (
     PROBLEMS,
@@ -27,7 +27,8 @@ from api.routes import (
 CSV = "text/csv; charset=utf-8"
 PARQUET = "application/vnd.apache.parquet"
 JSON_LD = "application/ld+json"
-Build = Callable[[Release, Filters, Period], bytes]
+Build = Callable[[Release, Filters, Period, Sort], bytes]
+_WHOLE = "All rows that the filters admit, in the order asked for; `limit` and `cursor` do nothing."
 
 
 def build_export_routes(holder: Holder) -> APIRouter:
@@ -56,12 +57,15 @@ def _add_files(router: APIRouter, holder: Holder) -> None:
         release = current(holder)
         filters = leaderboard_filters(release, query)
         refuse_unknown(release, filters)
-        return respond(request, encoded(build(release, filters, query.period), media_type))
+        return respond(
+            request, encoded(build(release, filters, query.period, query.sort), media_type)
+        )
 
     @router.get(
         "/api/v1/export.csv",
         response_class=Response,
         summary="A whole ranking as CSV",
+        description=_WHOLE,
         responses={200: {"content": {"text/csv": {}}}},
         tags=["use"],
     )
@@ -73,6 +77,7 @@ def _add_files(router: APIRouter, holder: Holder) -> None:
         response_model=Export,
         tags=["use"],
         summary="A whole ranking as JSON",
+        description=_WHOLE,
     )
     def as_json(request: Request, query: Annotated[LeaderboardQuery, Query()]) -> Response:
         return send(request, query, export_json, "application/json")
@@ -81,6 +86,7 @@ def _add_files(router: APIRouter, holder: Holder) -> None:
         "/api/v1/export.parquet",
         response_class=Response,
         summary="A whole ranking as Parquet",
+        description=_WHOLE,
         responses={200: {"content": {PARQUET: {}}}},
         tags=["use"],
     )

@@ -27,29 +27,35 @@ _INTEGERS = frozenset({"rank", "rank_low", "rank_high"})
 Line = dict[str, float | str | int | None]
 
 
-def export_csv(release: Release, filters: Filters, period: Period) -> bytes:
+def export_csv(
+    release: Release, filters: Filters, period: Period, sort: Sort = Sort.CARBON
+) -> bytes:
     """A whole ranking as CSV, one line a row."""
     out = io.StringIO()
     writer = csv.DictWriter(out, CSV_FIELDS, lineterminator="\r\n")
     writer.writeheader()
-    writer.writerows(_lines(release, filters, period)[0])
+    writer.writerows(_lines(release, filters, period, sort)[0])
     return out.getvalue().encode()
 
 
-def export_json(release: Release, filters: Filters, period: Period) -> bytes:
+def export_json(
+    release: Release, filters: Filters, period: Period, sort: Sort = Sort.CARBON
+) -> bytes:
     """A whole ranking as JSON, with what every answer says about itself."""
-    lines, withheld = _lines(release, filters, period)
+    lines, withheld = _lines(release, filters, period, sort)
     head = Export(rows=[], withheld=withheld, licence=LICENCE, meta=release.meta())
     rows = json.dumps(lines, separators=(",", ":"), ensure_ascii=False).encode()
     return head.model_dump_json().encode().replace(b'"rows":[]', b'"rows":%b' % rows, 1)
 
 
-def export_parquet(release: Release, filters: Filters, period: Period) -> bytes:
+def export_parquet(
+    release: Release, filters: Filters, period: Period, sort: Sort = Sort.CARBON
+) -> bytes:
     """A whole ranking as Parquet, sources and licence in the file's metadata."""
     import pyarrow as pa  # noqa: PLC0415 - heavy, and only this needs it
     from pyarrow import parquet  # noqa: PLC0415 - as above
 
-    lines, withheld = _lines(release, filters, period)
+    lines, withheld = _lines(release, filters, period, sort)
     columns = {}
     for name, kind in _column_types().items():
         values = [line[name] for line in lines]
@@ -78,9 +84,11 @@ def export_rows(release: Release) -> Iterator[Line]:
         yield _line(row, None, Period.YEAR)
 
 
-def _lines(release: Release, filters: Filters, period: Period) -> tuple[list[Line], int]:
+def _lines(
+    release: Release, filters: Filters, period: Period, sort: Sort
+) -> tuple[list[Line], int]:
     rows = [row for row in release.rows if filters.admits(row)]
-    order: Sequence[Ranked] = ranked(rows, sort=Sort.CARBON, period=period)
+    order: Sequence[Ranked] = ranked(rows, sort=sort, period=period)
     open_ones = [item for item in order if item.row.grid[period].is_redistributable]
     lines = [
         {

@@ -55,6 +55,14 @@ async def test_the_three_files_hold_the_same_ranking(client: httpx.AsyncClient) 
     assert b"ODbL" in table.schema.metadata[b"licence"]
 
 
+async def test_an_export_has_the_order_of_the_leaderboard(client: httpx.AsyncClient) -> None:
+    params = {"sort": "price", "family": "Llama"}
+    ranking = (await client.get("/api/v1/leaderboard", params=params)).json()["rows"]
+    rows = (await client.get("/api/v1/export.json", params=params)).json()["rows"]
+
+    assert [row["id"] for row in rows[: len(ranking)]] == [row["id"] for row in ranking]
+
+
 async def test_every_exported_figure_has_its_interval_status_source_and_date(
     client: httpx.AsyncClient,
 ) -> None:
