@@ -105,10 +105,10 @@ async def send_answer(answer: Encoded, request_headers: Headers, send: Send) -> 
     if coding and not answer.is_held(coding):
         await asyncio.to_thread(answer.form, coding)
     response = _chosen(answer, coding, known)
-    start = {"status": response.status, "headers": response.headers}
-    await send({"type": "http.response.start", **start})
+    status, headers = response.status, response.headers
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
-    return response.status
+    return status
 
 
 def _asked(request_headers: Headers) -> tuple[bytes, bytes]:

@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 
 class Faultless:
-    """Answers a fault of ours with a problem, as long as nothing else was sent."""
+    """Answers a fault of ours with a problem, unless an answer has begun."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,15 +30,17 @@ class Faultless:
         try:
             await self._app(scope, receive, noted)
         except Exception as fault:
-            # Formatted here: a pretty renderer would print the release that the frames hold.
-            text = "".join(traceback.format_exception(fault))
-            log.error("request failed", path=scope.get("path"), traceback=text)
+            problem = problem_of(fault, scope)
             if has_started:
                 raise
-            await _problem()(scope, receive, send)
+            await problem(scope, receive, send)
 
 
-def _problem() -> Response:
+def problem_of(fault: Exception, scope: Scope) -> Response:
+    """What the caller is told of a fault of ours; its traceback goes to the log only."""
+    # Formatted here: a pretty renderer would print the release that the frames hold.
+    text = "".join(traceback.format_exception(fault))
+    log.error("request failed", path=scope.get("path"), traceback=text)
     response = problem_response(500, "internal", "something failed on our side", hint="Retry.")
     response.raw_headers.extend(DATA_HEADERS)
     return response

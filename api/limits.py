@@ -1,14 +1,17 @@
-"""How often a caller may ask: a token bucket each, in memory.
+"""How often a caller may ask, in memory: the generic cell rate algorithm (ITU-T I.371).
 
-Pure: the time is given. One process holds one table of buckets, so a node that runs several
-processes grants the sum of theirs.
+It grants what a token bucket grants, with one number a caller: when its grants so far would have
+been used up at the steady rate. Pure: the time is given. One process holds one table, so a node
+that runs several processes grants the sum of theirs.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
+from operator import itemgetter
 
 MAX_CALLERS = 20_000
-"""Callers remembered; the longest silent one is forgotten first, and starts with a full bucket."""
+"""Callers remembered; beyond, the half that used the least of theirs starts with a full burst."""
+_TOLERANCE_SECONDS = 1e-6
+"""Sums of intervals are not exact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,35 +27,31 @@ class Rate:
     burst: int
 
 
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    seen_seconds: float
-
-
 class Limiter:
     """Grants or delays requests by caller."""
 
     def __init__(self) -> None:
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._used_up: dict[str, float] = {}
+        """Monotonic time until which each caller's grants reach; past for whoever is silent."""
 
     def wait_seconds(self, caller: str, rate: Rate, now_seconds: float) -> float:
-        """Take one token; 0 when it was there, else the time until there is one.
+        """Take one grant; 0 when there was one, else the time until there is.
 
         Args:
-            caller: Whose bucket: an address or a key's name.
+            caller: Whose: an address or a key's name.
             rate: What this caller is granted.
             now_seconds: Monotonic time.
         """
-        bucket = self._buckets.pop(caller, None) or _Bucket(float(rate.burst), now_seconds)
-        per_second = rate.per_minute / 60.0
-        elapsed_seconds = max(0.0, now_seconds - bucket.seen_seconds)
-        bucket.tokens = min(float(rate.burst), bucket.tokens + elapsed_seconds * per_second)
-        bucket.seen_seconds = now_seconds
-        self._buckets[caller] = bucket
-        if len(self._buckets) > MAX_CALLERS:
-            self._buckets.popitem(last=False)
-        if bucket.tokens >= 1.0:
-            bucket.tokens -= 1.0
-            return 0.0
-        return (1.0 - bucket.tokens) / per_second
+        interval_seconds = 60.0 / rate.per_minute
+        ahead_seconds = max(0.0, self._used_up.get(caller, 0.0) - now_seconds)
+        wait_seconds = ahead_seconds - (rate.burst - 1) * interval_seconds
+        if wait_seconds > _TOLERANCE_SECONDS:
+            return wait_seconds
+        self._used_up[caller] = now_seconds + ahead_seconds + interval_seconds
+        if len(self._used_up) > MAX_CALLERS:
+            self._forget()
+        return 0.0
+
+    def _forget(self) -> None:
+        by_use = sorted(self._used_up.items(), key=itemgetter(1))
+        self._used_up = dict(by_use[len(by_use) // 2 :])

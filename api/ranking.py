@@ -3,7 +3,6 @@
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -34,9 +33,11 @@ class Sort(StrEnum):
     SPEED = "speed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """What a ranking is restricted to; empty sets restrict nothing."""
+class Filters(NamedTuple):
+    """What a ranking is restricted to; empty sets restrict nothing.
+
+    A tuple, as each question makes one.
+    """
 
     regime: Regime = Regime.SERVED
     access: Access | None = None

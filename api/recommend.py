@@ -156,14 +156,14 @@ _BLANK = Filters()
 def _relaxed_once(filters: Filters) -> Iterator[tuple[str, Filters]]:
     for regime in type(filters.regime):
         if regime is not filters.regime:
-            yield "regime", replace(filters, regime=regime)
+            yield "regime", filters._replace(regime=regime)
     for name, parameter in _PARAMETERS.items():
         if getattr(filters, name) != getattr(_BLANK, name):
             yield parameter, _without(filters, [name])
 
 
 def _without(filters: Filters, names: Sequence[str]) -> Filters:
-    return replace(filters, **{name: getattr(_BLANK, name) for name in names})
+    return filters._replace(**{name: getattr(_BLANK, name) for name in names})
 
 
 def _admits_any(filters: Filters, rows: Sequence[Row]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -184,7 +184,7 @@ def resolve(release: Release, name: str) -> ModelSlug:
 
 def selection_filters(query: _Selection) -> Filters:
     """The shared filters of a query."""
-    return Filters(**_shared(query, query.access))
+    return _filters(query, query.access, _ANY, _ANY)
 
 
 def leaderboard_filters(release: Release, query: LeaderboardQuery) -> Filters:
@@ -192,35 +192,25 @@ def leaderboard_filters(release: Release, query: LeaderboardQuery) -> Filters:
     access = query.access
     if access is None and query.regime is Regime.SERVED and not query.provider:
         access = Access.API
+    models = frozenset([resolve(release, name) for name in query.model])
+    return _filters(query, access, _lower(query.family), models)
+
+
+def _filters(
+    query: _Selection, access: Access | None, families: frozenset[str], models: frozenset[str]
+) -> Filters:
     return Filters(
-        families=_lower(query.family),
-        models=frozenset([resolve(release, name) for name in query.model]),
-        **_shared(query, access),
+        regime=query.regime,
+        access=access,
+        statuses=frozenset(query.status) if query.status else RANKED_STATUSES,
+        families=families,
+        models=models,
+        providers=_lower(query.provider),
+        places=_lower(query.place),
+        certainties=frozenset(query.certainty),
+        max_price_usd_per_mtok=query.max_price,
+        min_speed_tokens_per_second=query.min_speed,
     )
-
-
-class _Shared(TypedDict):
-    regime: Regime
-    access: Access | None
-    statuses: frozenset[Status]
-    providers: frozenset[str]
-    places: frozenset[str]
-    certainties: frozenset[Certainty]
-    max_price_usd_per_mtok: Decimal | None
-    min_speed_tokens_per_second: float | None
-
-
-def _shared(query: _Selection, access: Access | None) -> _Shared:
-    return {
-        "regime": query.regime,
-        "access": access,
-        "statuses": frozenset(query.status) or RANKED_STATUSES,
-        "providers": _lower(query.provider),
-        "places": _lower(query.place),
-        "certainties": frozenset(query.certainty),
-        "max_price_usd_per_mtok": query.max_price,
-        "min_speed_tokens_per_second": query.min_speed,
-    }
 
 
 def respond(request: Request, answer: Encoded) -> Response:

@@ -92,4 +92,4 @@ def test_every_row_names_its_regime_and_no_ranking_mixes_them(release: Release) 
     for row in release.rows:
         assert row.regime in Regime
         assert (row.figure.batch == 1) == (row.regime is Regime.SINGLE)
-        assert set(row.carbon) == set(Period)
+        assert all(row.carbon[period].total.value > 0 for period in Period)
