@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import brotli
 from starlette.types import Send
@@ -38,13 +39,15 @@ DOCUMENT_HEADERS: Sequence[Header] = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 """Of everything else, unless an answer has its own."""
+_KEPT_HEADERS = ((b"cache-control", CACHE_CONTROL.encode()), (b"vary", b"accept-encoding"))
+_DATA_HEAD = (*_KEPT_HEADERS, *DATA_HEADERS)
+_DOCUMENT_HEAD = (*_KEPT_HEADERS, *DOCUMENT_HEADERS)
 _JSON = "application/json"
 _CODINGS = (b"br", b"gzip")
 """What is offered, best first (RFC 9110 section 8.4.1, RFC 7932)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A response without its framework. The header list is shared: copy it before adding."""
 
     status: int
@@ -60,18 +63,14 @@ class Encoded:
     tag: str
     """Names these bytes; the first 16 hex digits of their SHA-256 unless told otherwise."""
     media_type: str
-    _forms: dict[bytes, tuple[Outgoing, Outgoing]] = field(default_factory=dict)
-    """By coding: the whole response and the 304."""
+    forms: dict[bytes, Outgoing] = field(default_factory=dict)
+    """By coding, those that were asked for."""
 
-    def is_held(self, coding: bytes) -> bool:
-        """Whether nothing is left to compress for a coding."""
-        return coding in self._forms
-
-    def form(self, coding: bytes) -> tuple[Outgoing, Outgoing]:
-        """The response in a coding (empty for none) and the 304 that stands for it."""
-        held = self._forms.get(coding)
+    def form(self, coding: bytes) -> Outgoing:
+        """The whole response in a coding, empty for none."""
+        held = self.forms.get(coding)
         if held is None:
-            held = self._forms[coding] = _form(self, coding)
+            held = self.forms[coding] = _form(self, coding)
         return held
 
 
@@ -91,8 +90,9 @@ def encoded(body: bytes, media_type: str = _JSON, tag: str | None = None) -> Enc
 
 def outgoing(answer: Encoded, request_headers: Headers) -> Outgoing:
     """The response to a request with these headers: compressed, whole, or 304."""
-    accepted, known = _asked(request_headers)
-    return _chosen(answer, _coding_of(answer, accepted), known)
+    coding, known = _asked(answer, request_headers)
+    response = answer.form(coding)
+    return _unless_known(answer, response, known) if known else response
 
 
 async def send_answer(answer: Encoded, request_headers: Headers, send: Send) -> int:
@@ -100,37 +100,37 @@ async def send_answer(answer: Encoded, request_headers: Headers, send: Send) -> 
 
     The event loop does not wait for a body to be compressed.
     """
-    accepted, known = _asked(request_headers)
-    coding = _coding_of(answer, accepted)
-    if coding and not answer.is_held(coding):
-        await asyncio.to_thread(answer.form, coding)
-    response = _chosen(answer, coding, known)
-    status, headers = response.status, response.headers
+    coding, known = _asked(answer, request_headers)
+    response = answer.forms.get(coding)
+    if response is None:
+        response = await asyncio.to_thread(answer.form, coding) if coding else answer.form(coding)
+    if known:
+        response = _unless_known(answer, response, known)
+    status, headers, body = response
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+    await send({"type": "http.response.body", "body": body})
     return status
 
 
-def _asked(request_headers: Headers) -> tuple[bytes, bytes]:
-    """What the caller takes, and which bodies it holds already."""
-    accepted = known = b""
+def _asked(answer: Encoded, request_headers: Headers) -> tuple[bytes, bytes]:
+    """The coding for a caller, and the tags of the bodies that it holds already."""
+    coding = known = b""
     for name, value in request_headers:
         if name == b"accept-encoding":
-            accepted = value
+            coding = _coding(value) if len(answer.body) >= WORTH_BYTES else b""
         elif name == b"if-none-match":
             known = value
-    return accepted, known
+    return coding, known
 
 
-def _chosen(answer: Encoded, coding: bytes, known: bytes) -> Outgoing:
-    whole, not_modified = answer.form(coding)
-    if known and (known == b"*" or answer.tag.encode() in known):
-        return not_modified
-    return whole
+def _unless_known(answer: Encoded, response: Outgoing, known: bytes) -> Outgoing:
+    if known != b"*" and answer.tag.encode() not in known:
+        return response
+    kept = [header for header in response.headers if header[0] not in _OF_THE_BODY]
+    return Outgoing(304, kept, b"")
 
 
-def _coding_of(answer: Encoded, accepted: bytes) -> bytes:
-    return _coding(accepted) if accepted and len(answer.body) >= WORTH_BYTES else b""
+_OF_THE_BODY = frozenset({b"content-type", b"content-length", b"content-encoding"})
 
 
 @lru_cache(maxsize=256)
@@ -144,24 +144,18 @@ def _coding(accepted: bytes) -> bytes:
 _REFUSED = (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
 
 
-def _form(answer: Encoded, coding: bytes) -> tuple[Outgoing, Outgoing]:
+def _form(answer: Encoded, coding: bytes) -> Outgoing:
     body = _compressed(answer.body, coding)
     tag = f'"{answer.tag}-{coding.decode()}"' if coding else f'"{answer.tag}"'
     headers = [
+        *(_DATA_HEAD if answer.media_type == _JSON else _DOCUMENT_HEAD),
         (b"etag", tag.encode()),
-        (b"cache-control", CACHE_CONTROL.encode()),
-        (b"vary", b"accept-encoding"),
-        *(DATA_HEADERS if answer.media_type == _JSON else DOCUMENT_HEADERS),
-    ]
-    described = [
-        *headers,
         (b"content-type", answer.media_type.encode()),
-        (b"content-length", str(len(body)).encode()),
+        (b"content-length", b"%d" % len(body)),
     ]
     if coding:
-        described.append((b"content-encoding", coding))
-    whole = Outgoing(status=200, headers=described, body=body)
-    return whole, Outgoing(status=304, headers=headers, body=b"")
+        headers.append((b"content-encoding", coding))
+    return Outgoing(200, headers, body)
 
 
 def _compressed(body: bytes, coding: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from api.catalogue import Certainty, ModelSlug
 from api.grid.intensity import Period
 from api.offerings import Row
-from api.ranking import Filters, Sort, place_keys, rank_span, sort_key
+from api.ranking import Filters, Sort, place_keys, rank_spans, sort_key
 
 Facet = tuple[str, str]
 """A column and a value in it, such as `("family", "llama")`."""
@@ -72,10 +72,9 @@ class Index:
             for sort in Sort
             for period in Period
         }
-        self._lows, self._highs = (
-            {period: Column(self.rows, partial(end, period=period)) for period in Period}
-            for end in (_low, _high)
-        )
+        self._carbon = {
+            period: Column(self.rows, partial(_interval, period=period)) for period in Period
+        }
 
     def row_named(self, name: str) -> Row | None:
         """The row of that id."""
@@ -119,14 +118,15 @@ class Index:
     def page(self, filters: Filters, *, sort: Sort, period: Period, start: int, limit: int) -> Page:
         """Rows of a ranking from a place on, first place 0."""
         admitted = self.admitted(filters)
-        low_of, high_of = self._lows[period], self._highs[period]
-        lows = sorted([low_of[position] for position in admitted])
-        highs = sorted([high_of[position] for position in admitted])
+        carbon = self._carbon[period]
+        intervals = [carbon[position] for position in admitted]
+        lows = sorted([low for low, _ in intervals])
+        highs = sorted([high for _, high in intervals])
         shown = sorted(admitted, key=self._keys[(sort, period)].__getitem__)[start : start + limit]
         return Page(
             start=start,
             positions=shown,
-            spans=[rank_span(low_of[one], high_of[one], lows, highs) for one in shown],
+            spans=rank_spans([carbon[position] for position in shown], lows, highs),
             total=len(admitted),
         )
 
@@ -173,9 +173,6 @@ def _site(row: Row) -> tuple[str, str, Certainty]:
     return (row.places[0].id, row.region, row.certainty)
 
 
-def _low(row: Row, period: Period) -> float:
-    return row.carbon[period].total.low
-
-
-def _high(row: Row, period: Period) -> float:
-    return row.carbon[period].total.high
+def _interval(row: Row, period: Period) -> tuple[float, float]:
+    total = row.carbon[period].total
+    return total.low, total.high

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -113,30 +113,28 @@ def ranked(rows: Sequence[Row], *, sort: Sort, period: Period) -> tuple[Ranked, 
     intervals overlap are not told apart. It is stated for carbon whatever the order is.
     """
     ordered = sorted(rows, key=lambda row: (sort_key(row, sort, period), row.id))
-    intervals = [row.carbon[period].total for row in ordered]
-    lows = sorted([interval.low for interval in intervals])
-    highs = sorted([interval.high for interval in intervals])
-    spans = [rank_span(interval.low, interval.high, lows, highs) for interval in intervals]
+    totals = [row.carbon[period].total for row in ordered]
+    intervals = [(total.low, total.high) for total in totals]
+    lows, highs = (sorted(ends) for ends in zip(*intervals, strict=True)) if totals else ((), ())
+    spans = rank_spans(intervals, lows, highs)
     return tuple(
         Ranked(row, rank, *span)
         for rank, (row, span) in enumerate(zip(ordered, spans, strict=True), start=1)
     )
 
 
-def rank_span(
-    low: float, high: float, lows: Sequence[float], highs: Sequence[float]
-) -> tuple[int, int]:
-    """First and last rank that an interval may hold among others, its own included.
+def rank_spans(
+    intervals: Iterable[tuple[float, float]], lows: Sequence[float], highs: Sequence[float]
+) -> list[tuple[int, int]]:
+    """First and last rank that each interval may hold among others, its own included.
 
     Args:
-        low: Lower end of the row's carbon.
-        high: Its upper end.
+        intervals: Lower and upper end of each row's carbon.
         lows: Lower ends of all intervals, in order.
         highs: Upper ends of all intervals, in order.
     """
-    surely_better = bisect_left(highs, low)
-    possibly_as_good = bisect_right(lows, high)
-    return 1 + surely_better, possibly_as_good
+    # After what is surely better, and before what is surely worse.
+    return [(1 + bisect_left(highs, low), bisect_right(lows, high)) for low, high in intervals]
 
 
 def sort_key(row: Row, sort: Sort, period: Period) -> float | Decimal:

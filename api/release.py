@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from typing import Any, TypeVar, cast
 
 from api import schemas
@@ -116,9 +117,12 @@ class Release:
         """A page of a ranking as a JSON list, in pieces: it is long, and copied only once."""
         fragments = self._fragments(period)
         pieces = [b"["]
-        for rank, position in enumerate(page.positions, page.start + 1):
-            low, high = page.spans[rank - page.start - 1]
-            pieces += (fragments[position], _RANKS % (rank, low, high), b",")
+        for rank, position, span in zip(
+            count(page.start + 1), page.positions, page.spans, strict=False
+        ):
+            pieces.append(fragments[position])
+            pieces.append(_RANKS % (rank, *span))
+            pieces.append(b",")
         pieces[-1] = b"]" if page.positions else b"[]"
         return pieces
 
