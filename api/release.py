@@ -34,7 +34,8 @@ ATTRIBUTION = [
     "EcoLogits (MPL-2.0)",
     "genai-prices and litellm price files (MIT)",
 ]
-_ANSWERS_KEPT = 512
+_KEPT = 512
+"""Answers, and requests that came once; the oldest make room."""
 _RANKS = b',"rank":%d,"rank_low":%d,"rank_high":%d}'
 Target = tuple[str, bytes]
 """Path and raw query of a request."""
@@ -64,6 +65,8 @@ class Release:
     """The table's rows by what can be asked of them."""
     _made: dict[Hashable, object] = field(default_factory=dict)
     _answers: dict[Hashable, Encoded] = field(default_factory=dict)
+    _asked: dict[Target, str] = field(default_factory=dict)
+    """Requests that came once, with the tag of their answer."""
     _hot: dict[Target, Encoded] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -182,19 +185,25 @@ class Release:
         return self._hot.get(target)
 
     def remember(self, target: Target, answer: Encoded) -> None:
-        """Answer this very request from now on without looking at it again."""
-        self._keep(self._hot, target, answer)
+        """Answer this very request from now on without looking at it again, if it comes again.
+
+        What comes once is not kept: whoever walks through all filters displaces nobody's answers.
+        """
+        if self._asked.pop(target, None) is None:
+            self._keep(self._asked, target, answer.tag)
+        else:
+            self._keep(self._hot, target, answer)
 
     def tag(self, *parts: bytes) -> str:
         """Names an answer that follows from the release and these parts of the question."""
         named = b"\0".join((self._meta().tag.encode(), *parts))
         return hashlib.sha256(named).hexdigest()[:16]
 
-    def _keep(self, kept: dict[Key, Encoded], key: Key, answer: Encoded) -> None:
+    def _keep(self, kept: dict[Key, Made], key: Key, value: Made) -> None:
         with self._lock:
-            if len(kept) >= _ANSWERS_KEPT:
+            if len(kept) >= _KEPT:
                 kept.pop(next(iter(kept)), None)
-            kept[key] = answer
+            kept[key] = value
 
 
 _TOLD = [one.name for one in fields(Release) if one.name[0] != "_" and one.name != "index"]
