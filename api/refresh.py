@@ -15,7 +15,7 @@ keep it. A refresh that finds nothing new changes nothing.
 import asyncio
 import hashlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -23,8 +23,8 @@ from typing import Protocol
 
 import structlog
 
-from api.catalogue import Catalogue, model_names
-from api.energy import modelled_figures, served_figures, single_figures
+from api.catalogue import Catalogue, Model, ModelSlug, model_names
+from api.energy import EnergyFigure, modelled_figures, served_figures, single_figures
 from api.grid.intensity import History
 from api.grid.ladder import Ladder
 from api.index import Index
@@ -126,7 +126,8 @@ def _newest(sources: Sources, held: Release | None, now: datetime) -> Release:
     digest = _inputs_digest(sources.catalogue, records, history, now)
     if held is not None and held.inputs_digest == digest:
         return held
-    return build_release(sources, records, history, digest, now)
+    known = _known(sources.catalogue, records, held)
+    return _build_release(sources, known, records, history, digest, now)
 
 
 def _states(sources: Sources) -> tuple[SourceState, ...]:
@@ -164,19 +165,24 @@ def store_state(name: str, detail: str) -> SourceState:
     )
 
 
-def build_release(
-    sources: Sources,
-    records: Sequence[SignedRecord],
-    history: History,
-    digest: str,
-    now: datetime,
-) -> Release:
-    """Join everything into a release."""
-    catalogue = sources.catalogue
-    known = model_names(catalogue.models)
-    models = {**catalogue.models, **network_models(records, known)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """Models and their energy: what follows from tables and logs alone."""
+
+    models: Mapping[ModelSlug, Model]
+    names: Mapping[str, ModelSlug]
+    figures: tuple[EnergyFigure, ...]
+
+
+def _known(catalogue: Catalogue, records: Sequence[SignedRecord], held: Release | None) -> _Known:
+    """What the held release knows, where tables and logs are still the same."""
+    if held is not None and held.catalogue is catalogue and held.records == records:
+        return _Known(models=held.models, names=held.names, figures=held.figures)
+    models = {
+        **catalogue.models,
+        **network_models(records, model_names(catalogue.models)),
+    }
     names = model_names(models)
-    ladder = Ladder(catalogue, history)
     figures = [
         *network_figures(records, names),
         *served_figures(catalogue.served),
@@ -184,11 +190,23 @@ def build_release(
     ]
     measured = {figure.model for figure in figures if figure.regime == "served"}
     unmeasured = [model for model in models.values() if model.id not in measured]
-    figures.extend(modelled_figures(unmeasured))
+    return _Known(models=models, names=names, figures=(*figures, *modelled_figures(unmeasured)))
+
+
+def _build_release(
+    sources: Sources,
+    known: _Known,
+    records: tuple[SignedRecord, ...],
+    history: History,
+    digest: str,
+    now: datetime,
+) -> Release:
+    """Join everything into a release."""
+    ladder = Ladder(sources.catalogue, history)
     table = build_table(
-        catalogue=catalogue,
-        models=models,
-        figures=figures,
+        catalogue=sources.catalogue,
+        models=known.models,
+        figures=known.figures,
         ladder=ladder,
         prices=sources.prices,
         now=now,
@@ -199,11 +217,11 @@ def build_release(
         # A validator whose clock is ahead does not make our data younger than they are.
         data_as_of=min(now, max([_hour(now), *(record.signed_at for record in records)])),
         inputs_digest=digest,
-        catalogue=catalogue,
-        models=models,
-        names=names,
-        figures=tuple(figures),
-        records=tuple(records),
+        catalogue=sources.catalogue,
+        models=known.models,
+        names=known.names,
+        figures=known.figures,
+        records=records,
         table=table,
         index=Index(table.rows),
         ladder=ladder,

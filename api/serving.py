@@ -33,8 +33,8 @@ START_SECONDS = 10
 KEYS_SECONDS = 10.0
 """From giving or revoking a key to its effect, at most."""
 
-_COLLECT_AFTER = (700, 10, 1_000)
-"""Allocations, young and middle collections; Python's own third number is 10."""
+_COLLECT_AFTER = (5_000, 20, 1_000)
+"""Allocations, young and middle collections; Python's own numbers are 700, 10 and 10."""
 _SWITCH_SECONDS = 0.001
 """Python's own value is 5 ms, which an answer waits for several times."""
 
