@@ -287,6 +287,7 @@ def fit(
         for error in measured_errors(zone, dict(hours), shapes[zone], f"own {source}", licence)
     ]
     write_errors(errors, errors_path(path))
+    print(f"{len(shapes)} curves in {path}; a node that serves reads them at its next start")
     for error in errors:
         print(
             f"{error.zone}: {error.method} off by {error.mean_absolute_error:.1%} of the mean "

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
-from fastapi import FastAPI
 from granian.constants import Interfaces
 from granian.server.embed import Server
+from starlette.types import ASGIApp
 
+from api.app import Application
 from api.callers import Callers
 from api.keys import KeyRing
 from api.metrics import Metrics
@@ -64,7 +65,7 @@ def free_port(host: str, port: int) -> int:
         ) from fault
 
 
-def build_server(app: FastAPI, host: str, port: int) -> Server:
+def build_server(app: ASGIApp, host: str, port: int) -> Server:
     """The HTTP server: parsing and sockets in granian's own threads, answers in this loop."""
     logging.getLogger("_granian").setLevel(logging.ERROR)
     return Server(
@@ -167,7 +168,7 @@ class Upkeep(Admission):
 
 
 async def serve(
-    app: FastAPI, host: str, port: int, upkeep: Upkeep, announce: Callable[[str], None]
+    app: Application, host: str, port: int, upkeep: Upkeep, announce: Callable[[str], None]
 ) -> None:
     """Serve until SIGINT or SIGTERM; the first refresh is done before the first answer.
 
@@ -185,7 +186,7 @@ async def serve(
 
 
 async def answer(
-    app: FastAPI,
+    app: Application,
     host: str,
     port: int,
     repeating: Sequence[Coroutine[Any, Any, None]],
@@ -194,7 +195,7 @@ async def answer(
 ) -> None:
     """Answer until SIGINT or SIGTERM, beside what is repeated meanwhile."""
     _spare_answers()
-    server = build_server(app, host, port)
+    server = build_server(app.front, host, port)
     serving = asyncio.create_task(server.serve())
     _stop_on_signals(server, serving, others)
     tasks = [asyncio.create_task(each) for each in repeating]

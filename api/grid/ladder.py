@@ -236,7 +236,7 @@ def _profiled(level: Factor, shape: GridShape, mean: float, weight: float) -> Fa
         status=Status.MODELLED,
         source=f"{level.source}; {shape.source}",
         date=level.date,
-        licence=level.licence,
+        licence=" AND ".join(dict.fromkeys((level.licence, shape.licence))),
         note=f"yearly level x typical curve ({mean:.3f} of the mean); its mean error is "
         f"{shape.mean_absolute_error:.1%} of the mean",
     )
