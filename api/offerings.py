@@ -31,8 +31,7 @@ from api.footprint import (
     facility_kwh,
     logarithmic,
 )
-from api.grid.intensity import Intensity, Period
-from api.grid.ladder import Ladder, pooled
+from api.grid.ladder import Ladder
 from api.periods import Footprints, Grid
 from api.pue import assumed_pue, pue_of
 from protocol.messages import Status
@@ -84,7 +83,7 @@ class Row:
     figure: EnergyFigure
     energy: Factor
     pue: Factor
-    grid: Mapping[Period, Intensity]
+    grid: Grid
     carbon: Footprints
     price: Price | None
     labels: tuple[str, ...]
@@ -214,7 +213,7 @@ class _Machine:
             figure=figure,
             energy=self._energy,
             pue=site.pue,
-            grid=site.grid.intensities,
+            grid=site.grid,
             carbon=Footprints(self._facility, site.grid, self._embodied),
             price=price,
             labels=_labels(figure.status, figure.agreement, provider.access, site.certainty),
@@ -309,12 +308,7 @@ class _Join:
     def _grid(self, places: tuple[Place, ...]) -> Grid:
         key = tuple([place.id for place in places])
         if key not in self._grids:
-            self._grids[key] = Grid(
-                {
-                    period: pooled([self._ladder.at(place, period, self._now) for place in places])
-                    for period in Period
-                }
-            )
+            self._grids[key] = Grid(self._ladder, places, self._now)
         return self._grids[key]
 
     def _places(self, evidence: Evidence, provider: Provider) -> tuple[Place, ...]:

@@ -1,29 +1,51 @@
 """Footprints of one machine on one grid, by the period that an answer speaks about."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from api.catalogue import Place
 from api.footprint import Estimate, Footprint, Logarithmic, logarithmic, product, with_embodied
 from api.grid.intensity import Intensity, Period
+from api.grid.ladder import Ladder, pooled
 
 
 class Grid:
-    """Intensities of a set of places by period, ready to be multiplied."""
+    """Intensities of a set of places by period, each worked out when it is first asked for."""
 
-    def __init__(self, intensities: Mapping[Period, Intensity]) -> None:
-        self.intensities = intensities
-        self._logarithms = {
-            period: logarithmic(intensity.factor.estimate)
-            for period, intensity in intensities.items()
-            if intensity.factor.estimate.value > 0
-        }
+    def __init__(self, ladder: Ladder, places: Sequence[Place], now: datetime) -> None:
+        """The yearly one at once, on which the others rest.
+
+        Raises:
+            SourceError: If neither zone nor country of a place has a yearly level.
+        """
+        self._ladder = ladder
+        self._places = places
+        self._now = now
+        self._found: dict[Period, tuple[Intensity, Logarithmic | None]] = {}
+        self._at(Period.YEAR)
+
+    def __getitem__(self, period: Period) -> Intensity:
+        return self._at(period)[0]
 
     def times(self, facility: Logarithmic, period: Period) -> Estimate:
         """Operational carbon of a facility's energy here (g)."""
-        grid = self._logarithms.get(period)
-        if grid is None:
-            return product((facility.estimate(), self.intensities[period].factor.estimate))
-        return facility.times(grid).estimate()
+        intensity, factor = self._at(period)
+        if factor is None:
+            return product((facility.estimate(), intensity.factor.estimate))
+        return facility.times(factor).estimate()
+
+    def _at(self, period: Period) -> tuple[Intensity, Logarithmic | None]:
+        """The intensity, and in the form that is cheap to multiply unless it is 0."""
+        found = self._found.get(period)
+        if found is None:
+            intensity = pooled(
+                [self._ladder.at(place, period, self._now) for place in self._places]
+            )
+            estimate = intensity.factor.estimate
+            found = (intensity, logarithmic(estimate) if estimate.value > 0 else None)
+            self._found[period] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +71,7 @@ class Footprints:
 
     def factors(self, period: Period) -> tuple[float, ...]:
         """All that a footprint follows from, as figures."""
-        grid, embodied = self.grid.intensities[period].factor.estimate, self.embodied
+        grid, embodied = self.grid[period].factor.estimate, self.embodied
         return (
             *self.facility,
             grid.value,

@@ -15,6 +15,7 @@ from protocol.errors import SourceError, StoreError
 HISTORY_SPAN = timedelta(days=31)
 PULL_EVERY = timedelta(minutes=10)
 """No source is asked more often: quotas, and hourly data do not change faster."""
+_FORGET_EVERY = timedelta(days=1)
 ABSURD_G_PER_KWH = 3_000.0
 """No grid emits more; such a reading is dropped, as is a negative one."""
 
@@ -36,6 +37,7 @@ class LiveReadings:
         self._store = store
         self._states: dict[str, SourceState] = {}
         self._pulled_at: datetime | None = None
+        self._forgot_at: datetime | None = None
         self._history: dict[ZoneId, dict[datetime, Reading]] = {}
         """What enters a footprint, as kept in the store and as reported since."""
         self._is_read = False
@@ -56,7 +58,9 @@ class LiveReadings:
         readings = [reading for answer in found for reading in answer]
         self._take(readings)
         # One more span is held, for a clock that was ahead for a while.
-        self._forget(now - 2 * HISTORY_SPAN)
+        if self._forgot_at is None or abs(now - self._forgot_at) > _FORGET_EVERY:
+            self._forgot_at = now
+            self._forget(now - 2 * HISTORY_SPAN)
         await asyncio.to_thread(self._keep, readings)
 
     def history(self, now: datetime) -> History:
