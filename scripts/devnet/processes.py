@@ -26,6 +26,8 @@ from protocol.errors import Error
 _GRACE_SECONDS = 8.0
 _POLL_SECONDS = 0.05
 _TAIL_LINES = 12
+_PORT_ATTEMPTS = 100
+_given_ports: set[int] = set()
 _SETTINGS_PREFIXES = ("MINER_", "VALIDATOR_", "API_", "DATABASE_URL")
 """The user's own settings, which must not leak into the demo's parts."""
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -139,15 +141,19 @@ def import_early(*modules: str) -> None:
 
 
 def free_port(preferred: int = 0) -> int:
-    """A free loopback port: the preferred one if it is free, else any.
+    """A free loopback port: the preferred one if it is free, else one that was not given before.
 
-    The port is free now; the part that is told to use it says so if it no longer is.
+    The port is free now; the part that is told to use it says so if it no longer is. Parts start
+    side by side, so the kernel would give the port of one that does not listen yet once more.
     """
-    for port in (preferred, 0):
+    for port in (preferred, *[0] * _PORT_ATTEMPTS):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
+            found = int(probe.getsockname()[1])
+            if port or found not in _given_ports:
+                _given_ports.add(found)
+                return found
     raise ChildError("no free port on 127.0.0.1", hint="Close some programs and try again.")
 
 

@@ -128,3 +128,15 @@ def test_the_preferred_port_is_taken_when_it_is_free_and_another_when_not() -> N
 
     assert other != taken
     assert free_port(other) == other
+
+
+def test_no_port_is_given_twice() -> None:
+    ports = [free_port() for _ in range(1_000)]
+
+    assert len(set(ports)) == len(ports)
+
+
+def test_a_preferred_port_is_given_again() -> None:
+    port = free_port()
+
+    assert free_port(port) == port
