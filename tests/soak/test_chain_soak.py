@@ -47,7 +47,7 @@ from tests.support.small_network import (
 from validator import follower
 from validator.records import WeightOutcome
 
-ROUNDS = int(os.environ.get("CARBONBENCH_SOAK_ROUNDS", "40"))
+ROUNDS = int(os.environ.get("CARBONBENCH_SOAK_ROUNDS", "30"))
 SEED = int(os.environ.get("CARBONBENCH_SOAK_SEED", "6"))
 WARM_UP_ROUNDS = 20
 LOOK_ROUNDS = 20
