@@ -80,8 +80,8 @@ def encoded(body: bytes, media_type: str = _JSON, tag: str | None = None) -> Enc
     Args:
         body: The bytes.
         media_type: What they are.
-        tag: Their name, where what they are made from names them already: hashing a page of
-            140 kB takes longer than joining it.
+        tag: Their name, where what they are made from names them already: hashing a page
+            takes longer than joining it.
     """
     return Encoded(
         body=body, tag=tag or hashlib.sha256(body).hexdigest()[:16], media_type=media_type

@@ -30,13 +30,13 @@ class Faultless:
         try:
             await self._app(scope, receive, noted)
         except Exception as fault:
-            problem = problem_of(fault, scope)
+            problem = _problem_of(fault, scope)
             if has_started:
                 raise
             await problem(scope, receive, send)
 
 
-def problem_of(fault: Exception, scope: Scope) -> Response:
+def _problem_of(fault: Exception, scope: Scope) -> Response:
     """What the caller is told of a fault of ours; its traceback goes to the log only."""
     # Formatted here: a pretty renderer would print the release that the frames hold.
     text = "".join(traceback.format_exception(fault))

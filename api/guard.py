@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.callers import Callers
 from api.encoding import DOCUMENT_HEADERS, send_answer
-from api.faultless import problem_of
+from api.faultless import Faultless
 from api.metrics import Metrics
 from api.problems import ProblemError, problem_response
 from api.questions import QUESTION_PATHS, Questions
@@ -32,6 +32,7 @@ class Guard:
         self._app = app
         self._holder = holder
         self._questions = Questions(holder)
+        self._ask = Faultless(self._answer_or_pass_on)
         self._callers = callers
         self._metrics = metrics
 
@@ -50,24 +51,21 @@ class Guard:
             self._metrics.refused(problem.code)
             await _refusal(problem, wait_seconds)(scope, receive, _with_headers(send))
         elif scope["path"] in QUESTION_PATHS:
-            await self._answer_or_pass_on(scope, receive, send)
+            await self._ask(scope, receive, send)
         else:
             await self._pass_on(scope, receive, send)
 
     async def _answer_or_pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = time.perf_counter()
+        started, status = time.perf_counter(), 500
         try:
             answer = self._questions.answer(scope)
-        except Exception as fault:  # noqa: BLE001 - what any fault of ours becomes
-            problem = problem_of(fault, scope)
-            self._count(scope, problem.status_code, started)
-            await problem(scope, receive, send)
-            return
+            status = await send_answer(answer, scope["headers"], send) if answer else 0
+        finally:
+            # 0 is no answer: what it is passed on to is counted there.
+            if status:
+                self._count(scope, status, started)
         if answer is None:
             await self._pass_on(scope, receive, send)
-            return
-        status = await send_answer(answer, scope["headers"], send)
-        self._count(scope, status, started)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, status = time.perf_counter(), 500

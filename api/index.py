@@ -66,12 +66,13 @@ class Index:
             self._hold("certainty", row.certainty, positions)
             for name in place_keys(row):
                 self._hold("place", name, positions)
-        self._prices = Column(self.rows, lambda row: sort_key(row, Sort.PRICE, Period.YEAR))
         self._keys = {
             (sort, period): Column(self.rows, partial(sort_key, sort=sort, period=period))
             for sort in Sort
             for period in Period
         }
+        # A price is the same over every period.
+        self._prices = self._keys[(Sort.PRICE, Period.YEAR)]
         self._carbon = {
             period: Column(self.rows, partial(_interval, period=period)) for period in Period
         }
