@@ -21,7 +21,7 @@ from tests.support.devnet import NETUID, VALIDATOR, Devnet, running_devnet, seat
 VECTOR = {Uid(2): 43_690, Uid(0): 21_845}
 SOON_SECONDS = 10.0
 """Far below the limits on reads and calls, with room for a busy machine."""
-RECONNECTS = int(os.environ.get("CARBONBENCH_RECONNECTS", "1000"))
+RECONNECTS = int(os.environ.get("CARBONBENCH_RECONNECTS", "2000"))
 """About 20 ms each; the goal of 10,000 takes four minutes."""
 
 
